@@ -1,0 +1,1 @@
+//! The API gateway: mTLS on port 50000, forwarded to machined.

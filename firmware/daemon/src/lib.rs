@@ -1,0 +1,1 @@
+//! What every daemon shares: logging, error reports, task ownership, shutdown.

@@ -1,0 +1,1 @@
+//! The firmware image builder, in Buildroot's manner.

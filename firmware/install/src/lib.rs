@@ -1,0 +1,1 @@
+//! Writes images to disks and verifies them.

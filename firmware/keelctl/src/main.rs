@@ -1,0 +1,2 @@
+//! The client for people.
+fn main() {}

@@ -1,0 +1,2 @@
+//! The one multi-call program of the image.
+fn main() {}

@@ -1,0 +1,1 @@
+//! The kernel's edge: the only crate with unsafe code.

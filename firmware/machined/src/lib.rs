@@ -1,0 +1,4 @@
+//! PID 1: boot, volumes, network, services, console and the machine API.
+#![forbid(unsafe_code)]
+
+pub mod node;

@@ -1,0 +1,64 @@
+//! What the node knows about itself: one value a subject, each with one writer.
+//!
+//! Writers publish whole values; readers (console, API, readiness) take snapshots or wait for changes.
+//! Nothing in here does I/O. The writer of each subject is named beside it; nobody else may send.
+
+mod status;
+mod warnings;
+
+pub use status::*;
+pub use warnings::{Warning, Warnings};
+
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, watch};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+/// How many commands may wait for the main loop; a caller beyond that is told to try again.
+const COMMAND_QUEUE: usize = 16;
+
+/// The node's shared state. Cheap to clone through [`Arc`].
+#[derive(Debug)]
+pub struct Node {
+    /// Boot facts: written by `boot`, phase by phase.
+    pub boot: watch::Sender<BootStatus>,
+    /// The disk booted from and its partitions: written by `disk`.
+    pub disk: watch::Sender<DiskStatus>,
+    /// Links, addresses, resolvers, host name: written by `net`.
+    pub network: watch::Sender<NetworkStatus>,
+    /// Stage and unmet conditions: written by `boot::readiness`.
+    pub machine: watch::Sender<MachineStatus>,
+    /// The active configuration, or why there is none: written by `config`.
+    pub config: watch::Sender<ConfigStatus>,
+    /// Services with state, health and history: written by `services`.
+    pub services: watch::Sender<Vec<ServiceStatus>>,
+    /// The last warnings, for the console and the API: anybody may add.
+    pub warnings: Warnings,
+    /// Requests to the main loop (reboot, shutdown, apply).
+    pub commands: mpsc::Sender<Command>,
+    /// Owner of every task that lives as long as the node.
+    pub tasks: TaskTracker,
+    /// Cancelled when the node goes down: every task ends within its grace.
+    pub stop: CancellationToken,
+}
+
+impl Node {
+    /// A node that knows nothing yet, and the receiving end of its commands for the main loop.
+    #[must_use]
+    pub fn new() -> (Arc<Self>, mpsc::Receiver<Command>) {
+        let (commands, receiver) = mpsc::channel(COMMAND_QUEUE);
+        let node = Self {
+            boot: watch::Sender::default(),
+            disk: watch::Sender::default(),
+            network: watch::Sender::default(),
+            machine: watch::Sender::default(),
+            config: watch::Sender::default(),
+            services: watch::Sender::default(),
+            warnings: Warnings::default(),
+            commands,
+            tasks: TaskTracker::new(),
+            stop: CancellationToken::new(),
+        };
+        (Arc::new(node), receiver)
+    }
+}

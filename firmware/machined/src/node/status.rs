@@ -1,0 +1,301 @@
+//! The subjects themselves, as plain values.
+
+use std::{net::IpAddr, path::PathBuf, time::Duration};
+
+use ipnet::IpNet;
+use tokio::sync::oneshot;
+
+/// Where the machine is in its life. Names and order follow the wire's `MachineStage`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Stage {
+    /// Before the first phase.
+    #[default]
+    Unknown,
+    /// Boot phases run.
+    Booting,
+    /// An image is being written to a disk.
+    Installing,
+    /// No configuration: waiting for one.
+    Maintenance,
+    /// Configured and past its boot phases.
+    Running,
+    /// On the way to a restart.
+    Rebooting,
+    /// On the way to power-off.
+    ShuttingDown,
+    /// Wiping.
+    Resetting,
+    /// Writing the other slot.
+    Upgrading,
+}
+
+/// Stage and readiness.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MachineStatus {
+    /// Where the machine is.
+    pub stage: Stage,
+    /// What is missing; empty and `stage` running means ready.
+    pub unmet: Vec<Unmet>,
+}
+
+/// A condition that readiness waits for. Names: time, network, services (behaviour (a)).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unmet {
+    /// The condition.
+    pub name: String,
+    /// Why it is not met.
+    pub reason: String,
+}
+
+/// One of the two system slots.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Slot {
+    /// Partition ROOT-A.
+    A,
+    /// Partition ROOT-B.
+    B,
+}
+
+/// What was found out while booting.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BootStatus {
+    /// Board name from the image (`qemu-x86_64`).
+    pub board: String,
+    /// Kernel release (`uname -r`).
+    pub kernel: String,
+    /// Slot of the running root; `None` when not booted from one (tests).
+    pub slot: Option<Slot>,
+    /// dm-verity root hash, hex; empty when the root is not behind verity.
+    pub root_hash: String,
+    /// Whether a loader was used (LoaderDevicePartUUID present) or the kernel was started directly.
+    pub through_firmware: bool,
+    /// Finished phases with their durations, in order.
+    pub phases: Vec<PhaseTime>,
+    /// Milliseconds from kernel start to the API's first listening moment, once it listens.
+    pub api_ready_ms: Option<u64>,
+}
+
+/// A finished boot phase.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PhaseTime {
+    /// Phase name as on the console.
+    pub name: String,
+    /// How long it took.
+    pub took: Duration,
+}
+
+/// The system disk and what is on it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DiskStatus {
+    /// Kernel name of the whole disk (`vda`); empty until found.
+    pub name: String,
+    /// Size in bytes.
+    pub size: u64,
+    /// Logical sector size in bytes.
+    pub sector: u32,
+    /// Partitions in table order.
+    pub partitions: Vec<PartitionStatus>,
+    /// Why nothing was provisioned or mounted, when that is so; shown to people as it is.
+    pub problem: Option<String>,
+    /// STATE existed earlier (META says so) but cannot be used now: the API refuses anonymous configuration.
+    pub state_lost: bool,
+}
+
+/// A partition of the system disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PartitionStatus {
+    /// Number in the table, from 1.
+    pub number: u32,
+    /// Label (`STATE`).
+    pub label: String,
+    /// Device node.
+    pub device: PathBuf,
+    /// First byte on the disk.
+    pub start: u64,
+    /// Size in bytes.
+    pub size: u64,
+    /// What is on it: `vfat`, `erofs+verity`, `xfs`, `meta`, `empty`.
+    pub content: String,
+    /// Where it is mounted, if it is.
+    pub mounted_on: Option<PathBuf>,
+}
+
+/// The network as it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NetworkStatus {
+    /// Host name in force.
+    pub hostname: String,
+    /// Every link but loopback.
+    pub links: Vec<LinkStatus>,
+    /// Default gateways.
+    pub gateways: Vec<IpAddr>,
+    /// Name servers in resolv.conf.
+    pub resolvers: Vec<IpAddr>,
+    /// resolv.conf and hosts are written.
+    pub etc_files: bool,
+}
+
+impl NetworkStatus {
+    /// All global addresses of all links, in link order.
+    pub fn addresses(&self) -> impl Iterator<Item = IpAddr> + '_ {
+        self.links.iter().flat_map(|link| link.addresses.iter().map(IpNet::addr))
+    }
+}
+
+/// A network link.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LinkStatus {
+    /// Kernel name (`eth0`).
+    pub name: String,
+    /// Hardware address, lower-case hex with colons.
+    pub mac: String,
+    /// Carrier present.
+    pub up: bool,
+    /// Addresses other than link-local ones.
+    pub addresses: Vec<IpNet>,
+    /// Where the addresses came from: `dhcp`, `cmdline`; empty when none.
+    pub source: String,
+}
+
+/// The configuration in force.
+#[derive(Clone, Debug, Default)]
+pub struct ConfigStatus {
+    /// The active configuration; `None` in maintenance.
+    pub active: Option<std::sync::Arc<ActiveConfig>>,
+    /// The last load or validation error, for people.
+    pub error: Option<String>,
+}
+
+/// A configuration that passed validation, with the text it came from.
+pub struct ActiveConfig {
+    /// The YAML as given, comments kept. Secret: never printed whole.
+    pub text: String,
+    /// Where it came from: `state`, `api`, `cidata`, `metal-iso`, `inline`.
+    pub source: &'static str,
+    /// Its parsed form.
+    pub config: machine_config::Config,
+}
+
+impl std::fmt::Debug for ActiveConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ActiveConfig").field("source", &self.source).finish_non_exhaustive()
+    }
+}
+
+/// Service states; names as on the wire (behaviour (c)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ServiceState {
+    /// Known, not started.
+    Initialized,
+    /// Getting ready to start.
+    Preparing,
+    /// Waiting for a condition.
+    Waiting,
+    /// Running.
+    Running,
+    /// Asked to stop.
+    Stopping,
+    /// Ended as wanted.
+    Finished,
+    /// Ended badly.
+    Failed,
+    /// Not needed here.
+    Skipped,
+    /// Process start under way.
+    Starting,
+}
+
+/// A service as shown to people and clients.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceStatus {
+    /// Name (`apid`).
+    pub id: String,
+    /// Current state.
+    pub state: ServiceState,
+    /// `None` until the first health check answered.
+    pub healthy: Option<bool>,
+    /// Text of the last failed check, empty otherwise.
+    pub health_message: String,
+    /// When health last changed, since the Unix epoch.
+    pub health_changed: Duration,
+    /// The last events, oldest first, at most 64.
+    pub events: Vec<ServiceEvent>,
+    /// Process id while it has a process of its own.
+    pub pid: Option<u32>,
+}
+
+/// A state change of a service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceEvent {
+    /// New state.
+    pub state: ServiceState,
+    /// What happened, for people.
+    pub message: String,
+    /// When, since the Unix epoch.
+    pub at: Duration,
+}
+
+/// How to go down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PowerAction {
+    /// Restart through the firmware.
+    Reboot,
+    /// Power off.
+    PowerOff,
+}
+
+/// A request to the main loop.
+#[derive(Debug)]
+pub enum Command {
+    /// Stop services, unmount, sync, act. `actor` is stamped on the sequence's events.
+    Power {
+        /// What to do at the end.
+        action: PowerAction,
+        /// Skip graceful parts.
+        force: bool,
+        /// Actor id of the request (a UUID).
+        actor: String,
+    },
+    /// Validate, persist and activate a configuration.
+    Apply {
+        /// The YAML as given.
+        text: String,
+        /// What to do with it.
+        mode: ApplyMode,
+        /// Who asks; `anonymous` (maintenance, no client certificate) is refused while `state_lost`.
+        anonymous: bool,
+        /// Where the answer goes.
+        reply: oneshot::Sender<Result<ApplyOutcome, ApplyError>>,
+    },
+}
+
+/// What to do with a new configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ApplyMode {
+    /// Validate and report only.
+    DryRun,
+    /// Persist and activate now.
+    Now,
+    /// Persist; active at the next boot.
+    Staged,
+}
+
+/// A configuration was taken.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ApplyOutcome {
+    /// Validation warnings, such as settings that this version does not act on.
+    pub warnings: Vec<String>,
+    /// What was done, for people (`mode_details` on the wire).
+    pub details: String,
+}
+
+/// A configuration was refused; the old one stays.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ApplyError {
+    /// The text is not a valid configuration: all problems.
+    Invalid(String),
+    /// The node cannot take it now, and what to do about it.
+    Precondition(String),
+    /// It could not be stored; the cause chain.
+    Storage(String),
+}

@@ -1,0 +1,1 @@
+//! Certificates, the secrets bundle and the talosconfig.

@@ -1,0 +1,1 @@
+//! The API on the wire: protobuf messages, services and clients.

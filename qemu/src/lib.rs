@@ -1,0 +1,1 @@
+//! Boots boards in QEMU and drives them through their API.

@@ -1,0 +1,2 @@
+//! The project commands: build, flash, qemu, vm-test, bench, check.
+fn main() {}
