@@ -1,1 +1,36 @@
-//! The API on the wire: protobuf messages, services and clients.
+//! The API on the wire.
+//!
+//! - generated from `proto/`: [`common`], [`machine`], [`storage`], [`time`], [`cluster`], [`inspect`],
+//!   [`security`], [`google_rpc`]: messages and a client for each service; [`server`]: the services machined serves;
+//! - [`methods`]: every method with its path and whether it streams, for proxies and role checks;
+//! - [`raw`]: a codec that passes frames through untouched;
+//! - [`apid_config`]: what machined tells apid when it starts it;
+//! - [`tls`]: TLS 1.3 settings and connections for both sides; [`unix`]: connections to machined's socket.
+//!
+//! Absent on purpose: handlers, roles and routing (machined and apid decide those), JSON forms.
+#![forbid(unsafe_code)]
+
+pub mod apid_config;
+pub mod methods;
+pub mod raw;
+pub mod tls;
+pub mod unix;
+
+mod generated;
+
+pub use generated::{cluster, common, google_rpc, inspect, machine, security, server, storage, time};
+
+/// Largest message in either direction, bytes; the clients' own limit.
+pub const MAX_MESSAGE: usize = 32 * 1024 * 1024;
+
+/// Metadata key that carries the caller's roles from apid to machined, one value a role.
+pub const ROLE_KEY: &str = "talos-role";
+
+/// machined's socket.
+pub const MACHINED_SOCKET: &str = "/run/machined/machined.sock";
+
+/// TCP port of apid.
+pub const APID_PORT: u16 = 50000;
+
+/// Type URL prefix of event payloads; the full message name follows (`machine.PhaseEvent`).
+pub const EVENT_TYPE_PREFIX: &str = "talos/runtime/";
