@@ -21,7 +21,9 @@ pub mod powercut;
 mod process;
 pub mod qmp;
 mod serial;
+mod vm;
 
 pub use machine::{Arch, Boot, Bus, Files, Machine, Sector, Serial};
 pub use process::Process;
 pub use serial::SerialLog;
+pub use vm::{TestVm, out_folder};

@@ -1,0 +1,274 @@
+//! A machine with its disk, from first boot to the last.
+
+use std::{
+    fs,
+    io::Write,
+    net::TcpListener,
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use nix::{
+    fcntl::{FcntlArg, OFlag, fcntl},
+    sys::stat::Mode,
+    unistd::mkfifo,
+};
+use serde_json::json;
+use tempfile::TempDir;
+
+use crate::{Boot, Files, Machine, Process, Serial, SerialLog, disk, limits, qmp::Monitor};
+
+/// A disk is this many times as large as the image on it, unless a test asks otherwise.
+const DISK_TIMES_IMAGE: u64 = 3;
+
+/// Smallest pipe that the kernel gives: a stuck serial port holds no more.
+const STUCK_PIPE_BYTES: i32 = 4096;
+
+/// A machine that can be booted again and again on the same disk.
+///
+/// Its folder is removed when it is dropped, unless `KEELSON_KEEP_VMS` is set.
+#[derive(Debug)]
+pub struct TestVm {
+    /// What is booted; tests may change it between boots.
+    pub machine: Machine,
+    /// The serial log of the present boot.
+    pub serial: SerialLog,
+    files: Files,
+    process: Option<Process>,
+    /// Reading ends of a stuck port: open, never read.
+    stuck: Vec<fs::File>,
+    folder: TempDir,
+    image: PathBuf,
+}
+
+impl TestVm {
+    /// Makes the machine's disk, three times the image, without booting it.
+    ///
+    /// # Errors
+    /// When the image or QEMU's firmware is missing, or the disk cannot be made.
+    pub fn create(machine: Machine) -> Result<Self> {
+        let image = out_folder(&machine).join(machine.sector.image());
+        let length = fs::metadata(&image)
+            .with_context(|| format!("find {}: `cargo xtask build {}` makes it", image.display(), machine.arch.board()))?
+            .len();
+        Self::create_sized(machine, length * DISK_TIMES_IMAGE)
+    }
+
+    /// The same with a disk of `size` bytes.
+    ///
+    /// # Errors
+    /// As [`TestVm::create`], and when `size` is below the image's.
+    pub fn create_sized(machine: Machine, size: u64) -> Result<Self> {
+        if let Some(why) = machine.impossible() {
+            bail!("{machine} cannot be booted: {why}");
+        }
+        let folder = tempfile::Builder::new().prefix("keelson-vm-").tempdir().context("make the machine's folder")?;
+        let files = files(&machine, folder.path())?;
+        let image = out_folder(&machine).join(machine.sector.image());
+        disk::copy_image(&image, &files.disk, size)?;
+        if machine.boot == Boot::Firmware {
+            let (_, template) = machine.arch.firmware();
+            fs::copy(template, &files.variables).with_context(|| format!("copy firmware variables {template}"))?;
+        }
+        let serial = SerialLog::new(&files.serial_log);
+        Ok(Self { machine, serial, files, process: None, stuck: Vec::new(), folder, image })
+    }
+
+    /// Makes the machine and starts it.
+    ///
+    /// # Errors
+    /// As [`TestVm::create`] and [`TestVm::start`].
+    pub fn boot(machine: Machine) -> Result<Self> {
+        let mut vm = Self::create(machine)?;
+        vm.start()?;
+        Ok(vm)
+    }
+
+    /// Starts QEMU; the node boots by itself from here.
+    ///
+    /// # Errors
+    /// When QEMU does not start, or runs already.
+    pub fn start(&mut self) -> Result<()> {
+        ensure!(self.process.is_none(), "{} runs already", self.machine);
+        self.serial.mark();
+        for leftover in [&self.files.serial_socket, &self.files.monitor] {
+            if let Err(error) = fs::remove_file(leftover)
+                && error.kind() != std::io::ErrorKind::NotFound
+            {
+                return Err(error).with_context(|| format!("remove {}", leftover.display()));
+            }
+        }
+        if self.machine.serial == Serial::Stuck {
+            self.stuck = stuck_port(&self.files.serial_socket)?;
+        }
+        if self.machine.log_writes {
+            fs::File::create(&self.files.write_log).context("make the write log")?;
+        }
+        self.files.api_port = free_port()?;
+        let arguments = self.machine.arguments(&self.files);
+        let stderr = self.folder.path().join("qemu.stderr");
+        self.process = Some(Process::start(self.machine.arch.program(), &arguments, &stderr)?);
+        Ok(())
+    }
+
+    /// Waits until the serial port said `text` in this boot.
+    ///
+    /// # Errors
+    /// When it did not within [`limits::SERIAL`] or QEMU ended; with the end of the log.
+    pub fn wait_serial(&mut self, text: &str) -> Result<()> {
+        let process = self.process.as_mut();
+        let mut process = process.context("the machine is off")?;
+        self.serial.wait(text, limits::SERIAL, move || Process::must_run(&mut process))
+    }
+
+    /// Fails with QEMU's own words if it is not running.
+    ///
+    /// # Errors
+    /// When it is not.
+    pub fn must_run(&mut self) -> Result<()> {
+        self.process.as_mut().context("the machine is off")?.must_run()
+    }
+
+    /// Waits for the guest to power off.
+    ///
+    /// # Errors
+    /// When it does not within [`limits::POWER_OFF`]; with the end of the log.
+    pub fn wait_power_off(&mut self) -> Result<()> {
+        let mut process = self.process.take().context("the machine is off")?;
+        process
+            .wait(limits::POWER_OFF)
+            .map(drop)
+            .with_context(|| format!("waiting for {} to power off; the log ends with:\n{}", self.machine, self.serial.tail()))
+    }
+
+    /// Ends QEMU in good order: what the guest wrote is in the files, the guest is not asked.
+    ///
+    /// # Errors
+    /// When the monitor does not answer.
+    pub fn quit(&mut self) -> Result<()> {
+        let mut process = self.process.take().context("the machine is off")?;
+        Monitor::connect(&self.files.monitor)?.execute("quit", json!({}))?;
+        process.wait(limits::MONITOR).map(drop)
+    }
+
+    /// Stops the machine in the middle of whatever it does.
+    pub fn kill(&mut self) {
+        drop(self.process.take());
+    }
+
+    /// QEMU's monitor.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub fn monitor(&self) -> Result<Monitor> {
+        Monitor::connect(&self.files.monitor)
+    }
+
+    /// Where the API is reached from the host.
+    #[must_use]
+    pub fn api_address(&self) -> std::net::SocketAddr {
+        ([127, 0, 0, 1], self.files.api_port).into()
+    }
+
+    /// The system disk; to be touched while the machine is off.
+    #[must_use]
+    pub fn disk(&self) -> &Path {
+        &self.files.disk
+    }
+
+    /// The image that the disk was made from.
+    #[must_use]
+    pub fn image(&self) -> &Path {
+        &self.image
+    }
+
+    /// Where writes are recorded.
+    #[must_use]
+    pub fn write_log(&self) -> &Path {
+        &self.files.write_log
+    }
+
+    /// Socket of the serial port, for a test that plays the terminal.
+    #[must_use]
+    pub fn serial_socket(&self) -> &Path {
+        &self.files.serial_socket
+    }
+
+    /// Scratch space that lives as long as the machine.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+}
+
+impl Drop for TestVm {
+    fn drop(&mut self) {
+        self.kill();
+        if std::env::var_os("KEELSON_KEEP_VMS").is_some() {
+            self.folder.disable_cleanup(true);
+            eprintln!("{}: kept in {}", self.machine, self.folder.path().display());
+        }
+    }
+}
+
+/// `out/<board>` of the project, or of `KEELSON_OUT`.
+#[must_use]
+pub fn out_folder(machine: &Machine) -> PathBuf {
+    let out = std::env::var_os("KEELSON_OUT").map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../out"), PathBuf::from);
+    out.join(machine.arch.board())
+}
+
+fn files(machine: &Machine, folder: &Path) -> Result<Files> {
+    let out = out_folder(machine);
+    let cmdline = out.join("cmdline");
+    Ok(Files {
+        disk: folder.join("disk.img"),
+        kernel: out.join(machine.arch.kernel()),
+        cmdline: fs::read_to_string(&cmdline).with_context(|| format!("read {}", cmdline.display()))?.trim().to_owned(),
+        firmware: machine.arch.firmware().0.into(),
+        variables: folder.join("variables.fd"),
+        serial_socket: folder.join("serial"),
+        serial_log: folder.join("serial.log"),
+        monitor: folder.join("monitor"),
+        api_port: 0,
+        write_log: folder.join("writes.log"),
+    })
+}
+
+/// A port on loopback that nobody uses now.
+fn free_port() -> Result<u16> {
+    Ok(TcpListener::bind(("127.0.0.1", 0)).context("find a free port")?.local_addr()?.port())
+}
+
+/// The two pipes of a serial port whose outgoing one is full and never read.
+fn stuck_port(stem: &Path) -> Result<Vec<fs::File>> {
+    let mut ends = Vec::new();
+    for suffix in ["in", "out"] {
+        let path = stem.with_extension(suffix);
+        if !path.exists() {
+            mkfifo(&path, Mode::S_IRUSR | Mode::S_IWUSR).with_context(|| format!("make pipe {}", path.display()))?;
+        }
+        let end = fs::OpenOptions::new().read(true).write(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(&path)?;
+        fcntl(&end, FcntlArg::F_SETPIPE_SZ(STUCK_PIPE_BYTES)).context("shrink the pipe")?;
+        ends.push(end);
+    }
+    if let Some(out) = ends.last_mut() {
+        // Until it is full: then QEMU's first byte waits already.
+        while out.write(&[0]).is_ok() {}
+    }
+    Ok(ends)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stuck_port_takes_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let _ends = stuck_port(&folder.path().join("serial")).unwrap();
+        let mut writer = fs::OpenOptions::new().write(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(folder.path().join("serial.out")).unwrap();
+        assert_eq!(writer.write(b"x").unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
+    }
+}
