@@ -30,6 +30,8 @@ pub struct Node {
     pub machine: watch::Sender<MachineStatus>,
     /// The active configuration, or why there is none: written by `config`.
     pub config: watch::Sender<ConfigStatus>,
+    /// How the API is reached: written by `services` when it starts apid.
+    pub api: watch::Sender<ApiStatus>,
     /// Services with state, health and history: written by `services`.
     pub services: watch::Sender<Vec<ServiceStatus>>,
     /// The last warnings, for the console and the API: anybody may add.
@@ -53,6 +55,7 @@ impl Node {
             network: watch::Sender::default(),
             machine: watch::Sender::default(),
             config: watch::Sender::default(),
+            api: watch::Sender::default(),
             services: watch::Sender::default(),
             warnings: Warnings::default(),
             commands,

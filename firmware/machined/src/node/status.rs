@@ -157,6 +157,15 @@ pub struct LinkStatus {
     pub source: String,
 }
 
+/// How the API is reached.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ApiStatus {
+    /// TCP port that apid listens on; `None` until it was started.
+    pub port: Option<u16>,
+    /// In maintenance: base64 of the SHA-256 of the server certificate's public key, for people to compare.
+    pub maintenance_fingerprint: Option<String>,
+}
+
 /// The configuration in force.
 #[derive(Clone, Debug, Default)]
 pub struct ConfigStatus {
