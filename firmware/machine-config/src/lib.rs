@@ -1,6 +1,20 @@
-//! Machine configuration: parse, validate, generate.
+//! The machine configuration: parse, validate, generate.
+//!
+//! - [`Config::parse`]: YAML stream to a checked [`Config`] with warnings, or every [`Problem`] at once, each with
+//!   line and path. The stream holds the main document (`machine:`, `cluster:`) and documents with a `kind:`.
+//! - [`generate`]: the configurations of a new cluster from a [`pki::SecretsBundle`].
+//!
+//! How it works: `tree` reads YAML with positions, `schema` says which fields exist (all of the generation served,
+//! acted on or not), `check` compares the two, `view` takes out what the node uses, `validate` looks at meanings.
+//! Pure: no I/O, no clock, no panic on any input. The text as given is what is stored and served; nothing here
+//! writes a configuration back, so comments are never lost. Absent on purpose in this version: patches and merging.
 #![forbid(unsafe_code)]
 
-/// A parsed machine configuration.
-#[derive(Clone, Debug, Default)]
-pub struct Config {}
+mod problem;
+mod tree;
+mod view;
+
+pub use problem::{Problem, Problems};
+pub use view::{
+    AutoHostname, Cluster, Config, ExtraHost, Install, Interface, MachineType, Network, Parsed, Route, Time, Warning,
+};

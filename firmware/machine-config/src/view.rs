@@ -1,0 +1,491 @@
+//! What the node uses of a configuration, typed.
+
+use std::{collections::BTreeMap, net::IpAddr, str::FromStr};
+
+use ipnet::IpNet;
+use pki::{AuthorityPem, Secret};
+
+use crate::{Problems, tree::{self, Node}};
+
+/// Control plane or worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MachineType {
+    /// `controlplane`, or `init` of old configurations, which means the same.
+    ControlPlane,
+    /// `worker`
+    Worker,
+}
+
+impl MachineType {
+    /// The name in configurations.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ControlPlane => "controlplane",
+            Self::Worker => "worker",
+        }
+    }
+}
+
+/// Which host name a node takes when none is given to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum AutoHostname {
+    /// From the node's identity: `talos-xxx-yyy`.
+    #[default]
+    Stable,
+    /// From its first address.
+    Address,
+    /// None.
+    Off,
+}
+
+/// A setting that is understood but that this version does not act on, or an advice.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Warning {
+    /// Line in the text, from 1.
+    pub line: usize,
+    /// Path of the value.
+    pub path: String,
+    /// What to know about it.
+    pub text: String,
+}
+
+impl std::fmt::Display for Warning {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "line {}: {}: {}", self.line, self.path, self.text)
+    }
+}
+
+/// A configuration that is right, and what to know about it.
+#[derive(Clone, Debug)]
+pub struct Parsed {
+    /// The configuration.
+    pub config: Config,
+    /// Settings without effect, and advice.
+    pub warnings: Vec<Warning>,
+}
+
+/// A static route.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// Destination; `None` is the default route of the gateway's family.
+    pub network: Option<IpNet>,
+    /// Next hop; `None` means on the link.
+    pub gateway: Option<IpAddr>,
+    /// Metric, if given.
+    pub metric: Option<u32>,
+}
+
+/// Settings of a network link.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Interface {
+    /// Kernel name; empty when chosen by `device_selector` alone.
+    pub name: String,
+    /// Ask for an address by DHCP.
+    pub dhcp: bool,
+    /// Leave the link alone.
+    pub ignore: bool,
+    /// Static addresses with their prefix.
+    pub addresses: Vec<IpNet>,
+    /// Static routes.
+    pub routes: Vec<Route>,
+    /// MTU in bytes, if given.
+    pub mtu: Option<u32>,
+}
+
+/// A line of the hosts file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExtraHost {
+    /// Address.
+    pub ip: IpAddr,
+    /// Its names.
+    pub aliases: Vec<String>,
+}
+
+/// `machine.network` and the documents about it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Network {
+    /// Host name given, if any.
+    pub hostname: Option<String>,
+    /// What to do without one.
+    pub auto_hostname: AutoHostname,
+    /// Links.
+    pub interfaces: Vec<Interface>,
+    /// Name servers; empty means those of the lower layers.
+    pub name_servers: Vec<IpAddr>,
+    /// Search domains.
+    pub search_domains: Vec<String>,
+    /// Lines of the hosts file.
+    pub extra_hosts: Vec<ExtraHost>,
+}
+
+/// `machine.time`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Time {
+    /// Do not synchronise.
+    pub disabled: bool,
+    /// Servers; empty means the default.
+    pub servers: Vec<String>,
+}
+
+/// `machine.install`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Install {
+    /// Disk to install to.
+    pub disk: String,
+    /// Installer image.
+    pub image: String,
+    /// Wipe the disk first.
+    pub wipe: bool,
+}
+
+/// `cluster`.
+#[derive(Clone, Debug, Default)]
+pub struct Cluster {
+    /// Cluster id.
+    pub id: String,
+    /// Discovery secret.
+    pub secret: Secret,
+    /// Name.
+    pub name: String,
+    /// The API server's URL, `https://host:port`.
+    pub endpoint: String,
+    /// Kubernetes bootstrap token.
+    pub token: Secret,
+    /// Kubernetes' authority.
+    pub ca: Option<AuthorityPem>,
+    /// The aggregator's authority.
+    pub aggregator_ca: Option<AuthorityPem>,
+    /// etcd's authority.
+    pub etcd_ca: Option<AuthorityPem>,
+    /// Key for service-account tokens, PEM.
+    pub service_account: Option<Secret>,
+    /// Domain of services.
+    pub dns_domain: String,
+    /// Ranges of pods.
+    pub pod_subnets: Vec<IpNet>,
+    /// Ranges of services.
+    pub service_subnets: Vec<IpNet>,
+}
+
+/// A complete, checked configuration. `Debug` shows no secret.
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub(crate) machine_type: MachineType,
+    pub(crate) token: Secret,
+    pub(crate) ca: AuthorityPem,
+    pub(crate) accepted_cas: Vec<String>,
+    pub(crate) cert_sans: Vec<String>,
+    pub(crate) network: Network,
+    pub(crate) time: Time,
+    pub(crate) install: Option<Install>,
+    pub(crate) sysctls: BTreeMap<String, String>,
+    pub(crate) sysfs: BTreeMap<String, String>,
+    pub(crate) cluster: Cluster,
+}
+
+impl Config {
+    /// Reads and checks a configuration. Fails with every problem found, not just the first.
+    pub fn parse(text: &str) -> Result<Parsed, Problems> {
+        let mut problems = Problems::default();
+        let documents = tree::read(text, &mut problems);
+        let mut taker = Taker { problems };
+        let config = documents.iter().find(|node| node.get("kind").is_none()).and_then(|node| taker.config(node));
+        taker.problems.sort();
+        match config {
+            Some(config) if taker.problems.is_empty() => Ok(Parsed { config, warnings: Vec::new() }),
+            Some(_) => Err(taker.problems),
+            None => {
+                if taker.problems.is_empty() {
+                    taker.problems.add(0, "", "there is no main document (one with machine: and cluster:)");
+                }
+                Err(taker.problems)
+            }
+        }
+    }
+
+    /// Control plane or worker.
+    #[must_use]
+    pub const fn machine_type(&self) -> MachineType {
+        self.machine_type
+    }
+
+    /// The token of joining nodes.
+    #[must_use]
+    pub const fn token(&self) -> &Secret {
+        &self.token
+    }
+
+    /// The machine API's authority; with its key on a control plane.
+    #[must_use]
+    pub const fn machine_ca(&self) -> &AuthorityPem {
+        &self.ca
+    }
+
+    /// Further authorities whose clients are accepted, PEM each.
+    #[must_use]
+    pub fn accepted_cas(&self) -> &[String] {
+        &self.accepted_cas
+    }
+
+    /// All authorities whose clients are accepted, as one PEM text: the machine's own and the accepted ones.
+    #[must_use]
+    pub fn client_cas_pem(&self) -> String {
+        std::iter::once(&self.ca.cert_pem).chain(&self.accepted_cas).map(|pem| format!("{}\n", pem.trim_end())).collect()
+    }
+
+    /// Further names and addresses for the API's server certificate.
+    #[must_use]
+    pub fn cert_sans(&self) -> &[String] {
+        &self.cert_sans
+    }
+
+    /// The host name given, if any.
+    #[must_use]
+    pub fn hostname(&self) -> Option<&str> {
+        self.network.hostname.as_deref()
+    }
+
+    /// Network settings.
+    #[must_use]
+    pub const fn network(&self) -> &Network {
+        &self.network
+    }
+
+    /// Time settings.
+    #[must_use]
+    pub const fn time(&self) -> &Time {
+        &self.time
+    }
+
+    /// Install settings, if there are any.
+    #[must_use]
+    pub const fn install(&self) -> Option<&Install> {
+        self.install.as_ref()
+    }
+
+    /// Kernel parameters: key (`net.ipv4.ip_forward`) to value.
+    #[must_use]
+    pub const fn sysctls(&self) -> &BTreeMap<String, String> {
+        &self.sysctls
+    }
+
+    /// Values to write below `/sys`: key (`devices.system.cpu...`) to value.
+    #[must_use]
+    pub const fn sysfs(&self) -> &BTreeMap<String, String> {
+        &self.sysfs
+    }
+
+    /// The cluster.
+    #[must_use]
+    pub const fn cluster(&self) -> &Cluster {
+        &self.cluster
+    }
+}
+
+/// Takes typed values out of the tree and notes what cannot be.
+pub(crate) struct Taker {
+    pub problems: Problems,
+}
+
+impl Taker {
+    fn config(&mut self, root: &Node) -> Option<Config> {
+        let machine = root.get("machine");
+        let cluster = root.get("cluster");
+        if machine.is_none() {
+            self.problems.add(root.line, "machine", "this section is required");
+        }
+        if cluster.is_none() {
+            self.problems.add(root.line, "cluster", "this section is required");
+        }
+        let (machine, cluster) = (machine?, cluster?);
+        let machine_type = self.machine_type(machine);
+        let token = secret(machine.get("token"));
+        if token.is_empty() {
+            self.problems.add(machine.line, "machine.token", "this is required");
+        }
+        let ca = self.authority(machine.get("ca"), "machine.ca");
+        if ca.is_none() {
+            self.problems.add(machine.line, "machine.ca", "this is required: the authority of the machine API (crt, and key on a control plane)");
+        }
+        let cert_sans = texts(machine.get("certSANs"));
+        let accepted_cas = self.certificates(machine.get("acceptedCAs"), "machine.acceptedCAs");
+        let network = machine.get("network").map_or_else(Network::default, |node| self.network(node));
+        let time = machine.get("time").map_or_else(Time::default, |node| Time {
+            disabled: flag(node.get("disabled")).unwrap_or(false),
+            servers: texts(node.get("servers")),
+        });
+        let install = machine.get("install").map(|node| Install {
+            disk: text(node.get("disk")),
+            image: text(node.get("image")),
+            wipe: flag(node.get("wipe")).unwrap_or(false),
+        });
+        let cluster = self.cluster(cluster);
+        Some(Config {
+            machine_type: machine_type?,
+            token,
+            ca: ca?,
+            accepted_cas,
+            cert_sans,
+            network,
+            time,
+            install,
+            sysctls: map(machine.get("sysctls")),
+            sysfs: map(machine.get("sysfs")),
+            cluster,
+        })
+    }
+
+    fn machine_type(&mut self, machine: &Node) -> Option<MachineType> {
+        const WANTED: &str = "must be controlplane or worker";
+        let Some(node) = machine.get("type") else {
+            self.problems.add(machine.line, "machine.type", format!("this is required: it {WANTED}"));
+            return None;
+        };
+        match node.text() {
+            Some("controlplane" | "init") => Some(MachineType::ControlPlane),
+            Some("worker" | "join") => Some(MachineType::Worker),
+            _ => {
+                self.problems.add(node.line, "machine.type", WANTED);
+                None
+            }
+        }
+    }
+
+    fn network(&mut self, node: &Node) -> Network {
+        let path = "machine.network";
+        Network {
+            hostname: node.get("hostname").and_then(Node::text).filter(|name| !name.is_empty()).map(str::to_owned),
+            auto_hostname: AutoHostname::default(),
+            interfaces: self.each(node.get("interfaces"), &format!("{path}.interfaces"), Self::interface),
+            name_servers: self.parsed(node.get("nameservers"), &format!("{path}.nameservers"), "an address"),
+            search_domains: texts(node.get("searchDomains")),
+            extra_hosts: self.each(node.get("extraHostEntries"), &format!("{path}.extraHostEntries"), Self::extra_host),
+        }
+    }
+
+    fn interface(&mut self, node: &Node, path: &str) -> Option<Interface> {
+        let mut addresses: Vec<IpNet> = self.parsed(node.get("addresses"), &format!("{path}.addresses"), "an address with prefix (10.0.0.2/24)");
+        addresses.extend(self.one::<IpNet>(node.get("cidr"), &format!("{path}.cidr"), "an address with prefix (10.0.0.2/24)"));
+        Some(Interface {
+            name: text(node.get("interface")),
+            dhcp: flag(node.get("dhcp")).unwrap_or(false),
+            ignore: flag(node.get("ignore")).unwrap_or(false),
+            addresses,
+            routes: self.each(node.get("routes"), &format!("{path}.routes"), Self::route),
+            mtu: self.one(node.get("mtu"), &format!("{path}.mtu"), "a number of bytes").filter(|mtu| *mtu > 0),
+        })
+    }
+
+    fn route(&mut self, node: &Node, path: &str) -> Option<Route> {
+        Some(Route {
+            network: self.one(node.get("network"), &format!("{path}.network"), "a network (10.0.0.0/8)"),
+            gateway: self.one(node.get("gateway"), &format!("{path}.gateway"), "an address"),
+            metric: self.one(node.get("metric"), &format!("{path}.metric"), "a number"),
+        })
+    }
+
+    fn extra_host(&mut self, node: &Node, path: &str) -> Option<ExtraHost> {
+        let ip = self.one(node.get("ip"), &format!("{path}.ip"), "an address")?;
+        Some(ExtraHost { ip, aliases: texts(node.get("aliases")) })
+    }
+
+    fn cluster(&mut self, node: &Node) -> Cluster {
+        let network = node.get("network");
+        let under = |key: &str| network.and_then(|network| network.get(key));
+        let range = "a network (10.0.0.0/8)";
+        Cluster {
+            id: text(node.get("id")),
+            secret: secret(node.get("secret")),
+            name: text(node.get("clusterName")),
+            endpoint: text(node.get("controlPlane").and_then(|plane| plane.get("endpoint"))),
+            token: secret(node.get("token")),
+            ca: self.authority(node.get("ca"), "cluster.ca"),
+            aggregator_ca: self.authority(node.get("aggregatorCA"), "cluster.aggregatorCA"),
+            etcd_ca: self.authority(node.get("etcd").and_then(|etcd| etcd.get("ca")), "cluster.etcd.ca"),
+            service_account: node
+                .get("serviceAccount")
+                .and_then(|account| account.get("key"))
+                .and_then(|key| self.base64(key, "cluster.serviceAccount.key")),
+            dns_domain: under("dnsDomain").and_then(Node::text).unwrap_or("cluster.local").to_owned(),
+            pod_subnets: self.parsed(under("podSubnets"), "cluster.network.podSubnets", range),
+            service_subnets: self.parsed(under("serviceSubnets"), "cluster.network.serviceSubnets", range),
+        }
+    }
+
+    fn authority(&mut self, node: Option<&Node>, path: &str) -> Option<AuthorityPem> {
+        let node = node?;
+        let Some(crt) = node.get("crt").filter(|crt| crt.text().is_some_and(|text| !text.is_empty())) else {
+            self.problems.add(node.line, format!("{path}.crt"), "this is required");
+            return None;
+        };
+        let cert_pem = self.base64(crt, &format!("{path}.crt"))?.expose().to_owned();
+        if pki::read_chain(&cert_pem).is_err() {
+            self.problems.add(crt.line, format!("{path}.crt"), "this holds no certificate");
+        }
+        let key = node.get("key").filter(|key| key.text().is_some_and(|text| !text.is_empty()));
+        let key_pem = key.and_then(|key| self.base64(key, &format!("{path}.key")));
+        Some(AuthorityPem { cert_pem, key_pem })
+    }
+
+    fn certificates(&mut self, node: Option<&Node>, path: &str) -> Vec<String> {
+        self.each(node, path, |taker, node, path| {
+            let crt = node.get("crt")?;
+            Some(taker.base64(crt, &format!("{path}.crt"))?.expose().to_owned())
+        })
+    }
+
+    fn base64(&mut self, node: &Node, path: &str) -> Option<Secret> {
+        match pki::decode_base64_text(path, node.text()?) {
+            Ok(secret) => Some(secret),
+            Err(_) => {
+                self.problems.add(node.line, path, "this must be PEM text in base64");
+                None
+            }
+        }
+    }
+
+    fn each<T>(&mut self, node: Option<&Node>, path: &str, take: impl Fn(&mut Self, &Node, &str) -> Option<T>) -> Vec<T> {
+        let items = node.map_or(&[][..], Node::items);
+        items.iter().enumerate().filter_map(|(at, item)| take(self, item, &format!("{path}[{at}]"))).collect()
+    }
+
+    fn one<T: FromStr>(&mut self, node: Option<&Node>, path: &str, wanted: &str) -> Option<T> {
+        let node = node?;
+        let text = node.text().filter(|text| !text.is_empty())?;
+        let value = text.parse().ok();
+        if value.is_none() {
+            self.problems.add(node.line, path, format!("{text:?} is not {wanted}"));
+        }
+        value
+    }
+
+    fn parsed<T: FromStr>(&mut self, node: Option<&Node>, path: &str, wanted: &str) -> Vec<T> {
+        self.each(node, path, |taker, item, path| taker.one(Some(item), path, wanted))
+    }
+}
+
+fn text(node: Option<&Node>) -> String {
+    node.and_then(Node::text).unwrap_or_default().to_owned()
+}
+
+fn secret(node: Option<&Node>) -> Secret {
+    Secret::new(text(node))
+}
+
+fn texts(node: Option<&Node>) -> Vec<String> {
+    node.map_or(&[][..], Node::items).iter().filter_map(Node::text).map(str::to_owned).collect()
+}
+
+fn flag(node: Option<&Node>) -> Option<bool> {
+    match node?.text()?.to_ascii_lowercase().as_str() {
+        "true" | "yes" | "on" | "y" => Some(true),
+        "false" | "no" | "off" | "n" => Some(false),
+        _ => None,
+    }
+}
+
+fn map(node: Option<&Node>) -> BTreeMap<String, String> {
+    let entries = node.map_or(&[][..], Node::entries);
+    entries.iter().filter_map(|entry| Some((entry.key.clone(), entry.value.text()?.to_owned()))).collect()
+}
