@@ -157,6 +157,40 @@ pub struct LinkStatus {
     pub source: String,
 }
 
+/// How the API is reached.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ApiStatus {
+    /// TCP port that apid listens on; `None` until it was started.
+    pub port: Option<u16>,
+    /// In maintenance: base64 of the SHA-256 of the server certificate's public key, for people to compare.
+    pub maintenance_fingerprint: Option<String>,
+}
+
+/// The configuration in force.
+#[derive(Clone, Debug, Default)]
+pub struct ConfigStatus {
+    /// The active configuration; `None` in maintenance.
+    pub active: Option<std::sync::Arc<ActiveConfig>>,
+    /// The last load or validation error, for people.
+    pub error: Option<String>,
+}
+
+/// A configuration that passed validation, with the text it came from.
+pub struct ActiveConfig {
+    /// The YAML as given, comments kept. Secret: never printed whole.
+    pub text: String,
+    /// Where it came from: `state`, `api`, `cidata`, `metal-iso`, `inline`.
+    pub source: &'static str,
+    /// Its parsed form.
+    pub config: machine_config::Config,
+}
+
+impl std::fmt::Debug for ActiveConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ActiveConfig").field("source", &self.source).finish_non_exhaustive()
+    }
+}
+
 /// Service states; names as on the wire (behaviour (c)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ServiceState {
