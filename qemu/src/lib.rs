@@ -13,6 +13,7 @@
 //! **Start reading at** [`TestVm::boot`].
 #![forbid(unsafe_code)]
 
+pub mod api;
 pub mod cells;
 pub mod disk;
 pub mod limits;
@@ -23,6 +24,7 @@ pub mod qmp;
 mod serial;
 mod vm;
 
+pub use api::Api;
 pub use machine::{Arch, Boot, Bus, Files, Machine, Sector, Serial};
 pub use process::Process;
 pub use serial::SerialLog;
