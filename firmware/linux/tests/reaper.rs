@@ -1,0 +1,120 @@
+//! The reaper with many children at once. A process of its own: nothing else here may wait for children.
+
+use std::{sync::Arc, time::Duration};
+
+use linux::process::{Collect, Exit, Resource, Signal, Spec, orphans, run, signal, spawn, start_reaper};
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+/// Named limit of every wait in here.
+const LIMIT: Duration = Duration::from_secs(60);
+/// Children that are alive at the same time.
+const PARALLEL: i32 = 200;
+
+fn shell(script: &str) -> Spec {
+    Spec::new("/bin/sh", ["-c", script])
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_status_reaches_its_owner() {
+    let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+    nix::sys::prctl::set_child_subreaper(true).expect("become the parent of orphans");
+    assert!(spawn(&shell("exit 0")).is_err(), "no reaper yet");
+    start_reaper(&tasks, stop.clone()).expect("first reaper");
+    assert!(start_reaper(&tasks, stop.clone()).is_err(), "second reaper");
+
+    parallel_children().await;
+    lost_parents().await;
+    settings().await;
+    failures().await;
+
+    stop.cancel();
+    tasks.close();
+    timeout(LIMIT, tasks.wait()).await.expect("reaper ends");
+}
+
+async fn parallel_children() {
+    let mut waiting = Vec::new();
+    for number in 0..PARALLEL {
+        // Started from blocking threads, so that starts and ends overlap.
+        waiting.push(tokio::task::spawn_blocking(move || (number, spawn(&shell(&format!("exit {}", number % 100))))));
+    }
+    for started in waiting {
+        let (number, child) = started.await.expect("no panic");
+        let child = child.expect("started");
+        let exit = timeout(LIMIT, child.exit).await.expect("ends in time").expect("status kept");
+        assert_eq!(exit, Exit::Code(number % 100));
+    }
+    assert_eq!(orphans(), 0);
+}
+
+async fn lost_parents() {
+    let before = orphans();
+    let mut children = Vec::new();
+    for _ in 0..PARALLEL / 4 {
+        children.push(spawn(&shell("(exit 3) & (exit 4) & exit 7")).expect("started"));
+    }
+    for child in children {
+        assert_eq!(timeout(LIMIT, child.exit).await.expect("in time").expect("kept"), Exit::Code(7));
+    }
+    let wanted = before + u64::try_from(PARALLEL / 2).expect("positive");
+    // A shell may have collected its own child before it ended, so "none is left", not an exact count.
+    let end = Instant::now() + LIMIT;
+    while orphans() < wanted && children_left() > 0 {
+        assert!(Instant::now() < end, "zombies are left");
+        sleep(Duration::from_millis(5)).await;
+    }
+    assert!(orphans() > before);
+}
+
+/// Children of this process as the kernel counts them.
+fn children_left() -> usize {
+    let mut count = 0;
+    for task in std::fs::read_dir("/proc/self/task").expect("own tasks").flatten() {
+        let list = std::fs::read_to_string(task.path().join("children")).unwrap_or_default();
+        count += list.split_whitespace().count();
+    }
+    count
+}
+
+async fn settings() {
+    let root = nix::unistd::geteuid().is_root();
+    let mut spec = shell("cat; echo err >&2; ulimit -n; echo $PATH $A; cat /proc/self/oom_score_adj; grep -E '^(NoNewPrivs|Cap|Groups|Uid)' /proc/self/status");
+    spec.stdin = Some(b"from stdin\n".to_vec());
+    spec.env = vec![("A".into(), "b".into())];
+    spec.rlimits = vec![(Resource::RLIMIT_NOFILE, 64)];
+    spec.oom_score_adj = Some(500);
+    spec.no_new_privs = true;
+    if root {
+        spec.user = Some(linux::process::User { uid: 50, gid: 50 });
+        spec.drop_capabilities = true;
+    }
+    let done = run(spec, LIMIT).await.expect("runs");
+    assert!(done.exit.success(), "{done:?}");
+    for wanted in ["from stdin\nerr\n64\n", "/usr/sbin:/usr/bin:/sbin:/bin b\n500\n", "NoNewPrivs:\t1"] {
+        assert!(done.output.contains(wanted), "{wanted:?} is not in {:?}", done.output);
+    }
+    if root {
+        let lines: Vec<&str> = done.output.lines().collect();
+        assert!(lines.iter().filter(|l| l.starts_with("Cap")).all(|l| l.ends_with("\t0000000000000000")), "{lines:?}");
+        assert!(lines.contains(&"Uid:\t50\t50\t50\t50") && lines.iter().any(|l| l.trim_end() == "Groups:"), "{lines:?}");
+    }
+}
+
+async fn failures() {
+    let error = spawn(&Spec::new("/nonexistent", ["x"])).expect_err("no such file");
+    assert_eq!(error.to_string(), "start /nonexistent");
+    let sink = Arc::new(Collect::new(1024));
+    let child = spawn(&Spec { output: Some(sink.clone()), ..shell("echo up; exec sleep 1000") }).expect("started");
+    let end = Instant::now() + LIMIT;
+    while sink.text() != "up\n" {
+        assert!(Instant::now() < end, "the child's line arrives");
+        sleep(Duration::from_millis(5)).await;
+    }
+    assert!(signal(child.pid, Signal::SIGTERM).expect("sent"));
+    assert_eq!(timeout(LIMIT, child.exit).await.expect("in time").expect("kept"), Exit::Signal(15));
+    timeout(LIMIT, child.output_end).await.expect("in time").expect("pump ended");
+    assert!(!signal(child.pid, Signal::SIGTERM).expect("known to be gone"));
+    let late = run(shell("sleep 1000"), Duration::from_millis(50)).await.expect_err("too slow");
+    assert!(late.to_string().contains("did not end"), "{late}");
+}
