@@ -8,20 +8,18 @@
 //! Absent on purpose: reading files, roles, certificate issuing (crate `pki`).
 
 mod client;
-mod pem_text;
 mod pin;
 
 use std::sync::Arc;
 
 use rustls::{
-    ServerConfig,
+    RootCertStore, ServerConfig,
     crypto::{CryptoProvider, aws_lc_rs},
     pki_types::{CertificateDer, PrivateKeyDer},
     server::danger::ClientCertVerifier,
 };
 
 pub use client::{ConnectError, client_config, connect, endpoint, insecure_client_config};
-pub use pem_text::{certificates, private_key, roots};
 pub use pin::{ParseFingerprintError, SpkiFingerprint};
 
 /// The protocol offered and demanded.
@@ -30,29 +28,14 @@ const ALPN_H2: &[u8] = b"h2";
 /// Why TLS settings could not be made.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    /// A certificate chain that is not PEM.
+    /// PEM that holds nothing usable.
     #[error("read {what}")]
-    Certificates {
-        /// Whose.
+    Read {
+        /// What.
         what: &'static str,
         /// Cause.
-        source: std::io::Error,
+        source: pki::Error,
     },
-    /// No certificate where one is needed.
-    #[error("no certificate in {what}")]
-    NoCertificate {
-        /// Whose.
-        what: &'static str,
-    },
-    /// A private key that is not PEM.
-    #[error("read the private key")]
-    Key {
-        /// Cause.
-        source: pem::PemError,
-    },
-    /// PEM without a private key that we know.
-    #[error("no private key among the PEM blocks")]
-    NoKey,
     /// A CA certificate that cannot be a trust anchor, or a key that does not fit its certificate.
     #[error("use {what}")]
     Use {
@@ -75,7 +58,9 @@ impl Identity {
     /// # Errors
     /// When either holds nothing usable.
     pub fn from_pem(chain: &str, key: &str) -> Result<Self, TlsError> {
-        Ok(Self { chain: certificates("the certificate chain", chain)?, key: private_key(key)? })
+        let chain = pki::read_chain(chain).map_err(|source| TlsError::Read { what: "the certificate chain", source })?;
+        let key = pki::read_key(key).map_err(|source| TlsError::Read { what: "the private key", source })?;
+        Ok(Self { chain, key })
     }
 }
 
@@ -89,6 +74,18 @@ impl std::fmt::Debug for Identity {
 #[must_use]
 pub fn provider() -> Arc<CryptoProvider> {
     Arc::new(aws_lc_rs::default_provider())
+}
+
+/// CA certificates (PEM) as trust anchors. `what` names them in errors.
+///
+/// # Errors
+/// When there is none, or one cannot be an anchor.
+pub fn roots(what: &'static str, text: &str) -> Result<RootCertStore, TlsError> {
+    let mut store = RootCertStore::empty();
+    for certificate in pki::read_chain(text).map_err(|source| TlsError::Read { what, source })? {
+        store.add(certificate).map_err(|source| TlsError::Use { what, source })?;
+    }
+    Ok(store)
 }
 
 /// Server settings. Without a verifier no client certificate is asked for.

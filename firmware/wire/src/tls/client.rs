@@ -72,8 +72,8 @@ impl ServerCertVerifier for AnyServer {
         _ocsp_response: &[u8],
         _now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        match self.pin {
-            Some(pin) if SpkiFingerprint::of(end_entity) != Some(pin) => {
+        match &self.pin {
+            Some(pin) if SpkiFingerprint::of(end_entity).as_ref() != Some(pin) => {
                 Err(CertificateError::ApplicationVerificationFailure.into())
             }
             _ => Ok(ServerCertVerified::assertion()),
@@ -144,10 +144,11 @@ pub fn endpoint(host: &str, port: u16) -> Result<Endpoint, ConnectError> {
         .tcp_nodelay(true))
 }
 
-/// Connects `endpoint` (from [`endpoint`] with the same host and port) over TLS and waits until HTTP/2 is up.
+/// Connects `endpoint` (from [`endpoint`] with the same host and port) over TLS.
 ///
 /// # Errors
-/// When the host is unknown, does not answer, or either side refuses the other's certificate.
+/// When the host is unknown, does not answer, or its certificate is refused. A server that refuses ours says so only
+/// after the handshake: then the first call fails.
 pub async fn connect(
     endpoint: Endpoint,
     host: &str,

@@ -2,27 +2,26 @@
 
 use std::{fmt, str::FromStr};
 
-use base64::{Engine, engine::general_purpose::STANDARD};
 use rustls::pki_types::CertificateDer;
-use sha2::{Digest, Sha256};
-use x509_parser::prelude::{FromDer, X509Certificate};
 
-/// SHA-256 of a certificate's public key info (SPKI); written as plain base64.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SpkiFingerprint([u8; 32]);
+/// SHA-256 of a certificate's public key info (SPKI), written as plain base64.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SpkiFingerprint(String);
+
+/// Characters of 32 bytes in base64, padding included.
+const CHARACTERS: usize = 44;
 
 impl SpkiFingerprint {
     /// The fingerprint of a certificate; `None` when it is not one.
     #[must_use]
     pub fn of(certificate: &CertificateDer<'_>) -> Option<Self> {
-        let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
-        Some(Self(Sha256::digest(parsed.tbs_certificate.subject_pki.raw).into()))
+        pki::spki_fingerprint(certificate).ok().map(Self)
     }
 }
 
 impl fmt::Display for SpkiFingerprint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&STANDARD.encode(self.0))
+        f.write_str(&self.0)
     }
 }
 
@@ -35,8 +34,12 @@ impl FromStr for SpkiFingerprint {
     type Err = ParseFingerprintError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let bytes = STANDARD.decode(text.trim()).map_err(|_| ParseFingerprintError)?;
-        bytes.try_into().map(Self).map_err(|_| ParseFingerprintError)
+        let text = text.trim();
+        let alphabet = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'+' || byte == b'/';
+        match text.strip_suffix('=') {
+            Some(body) if text.len() == CHARACTERS && body.bytes().all(alphabet) => Ok(Self(text.to_owned())),
+            _ => Err(ParseFingerprintError),
+        }
     }
 }
 
@@ -45,9 +48,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn text_form_goes_both_ways() {
-        let pin = SpkiFingerprint([7; 32]);
-        assert_eq!(pin.to_string().parse(), Ok(pin));
-        assert_eq!("AAAA".parse::<SpkiFingerprint>(), Err(ParseFingerprintError));
+    fn text_form_is_checked() {
+        let text = "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=";
+        assert_eq!(text.parse::<SpkiFingerprint>().expect("valid").to_string(), text);
+        for bad in ["AAAA", "", "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU", "47DEQpj8HBSa+ TImW+5JCeuQeRkm5NMpJWZG3hSuFU="] {
+            assert_eq!(bad.parse::<SpkiFingerprint>(), Err(ParseFingerprintError), "{bad:?}");
+        }
     }
 }
