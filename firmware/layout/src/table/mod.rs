@@ -130,7 +130,7 @@ impl Table {
             return Err(TableError::Name(entry.name));
         }
         let sector = self.sector.bytes();
-        let aligned = range.start % sector == 0 && range.length % sector == 0 && range.length > 0;
+        let aligned = range.start.is_multiple_of(sector) && range.length.is_multiple_of(sector) && range.length > 0;
         let fits = range.start.checked_add(range.length).is_some() && self.usable().contains(range);
         if !aligned || !fits {
             return Err(TableError::Place { number, range, usable: self.usable(), sector: self.sector });
