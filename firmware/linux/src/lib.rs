@@ -8,3 +8,15 @@ pub mod process;
 pub mod mount;
 /// The kernel log, written and read.
 pub mod kmsg;
+/// Control groups, version 2.
+pub mod cgroup;
+/// Sync, restart, power off.
+pub mod power;
+/// The hardware watchdog.
+pub mod watchdog;
+/// The wall clock and its floor.
+pub mod clock;
+/// Resource limits of this process.
+pub mod rlimit;
+/// The kernel's host name.
+pub mod hostname;
