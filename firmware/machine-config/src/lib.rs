@@ -10,10 +10,14 @@
 //! writes a configuration back, so comments are never lost. Absent on purpose in this version: patches and merging.
 #![forbid(unsafe_code)]
 
+mod endpoint;
+mod generate;
 mod problem;
+mod quote;
 mod tree;
 mod view;
 
+pub use generate::{DEFAULT_INSTALL_DISK, DEFAULT_INSTALL_IMAGE, GenerateError, GenerateInput, Generated, generate};
 pub use problem::{Problem, Problems};
 pub use view::{
     AutoHostname, Cluster, Config, ExtraHost, Install, Interface, MachineType, Network, Parsed, Route, Time, Warning,
