@@ -4,14 +4,42 @@
 //! creates the root it runs in. What a reader finds where:
 //!
 //! - [`request`]: what to build ([`BuildRequest`]), who hears about it ([`Progress`]), what can go wrong ([`Error`])
-//! - [`board`]: board files, how they inherit, what an external board folder may add
-//! - [`step`]: one step's log, commands, heartbeat; [`cache`]: results kept by the hash of all their inputs
-//! - the steps, in order: [`preflight`], [`kernel`], [`programs`], [`rootfs`], [`uki`], [`esp`], [`disk`]
-//! - what is told about the result: [`manifest`], [`sbom`], [`legal`]; [`compare`] proves that two results are the same bytes
+//! - [`board`]: board files, how they inherit, what an external board folder may add; [`files`]: what is taken from packages;
+//!   [`lock`]: which packages
+//! - [`step`]: one step's log, commands, heartbeat; [`cache`]: results kept by the hash of all their inputs ([`digest`])
+//! - the steps, in order: [`preflight`], [`kernel`] ([`kconfig`]), [`programs`], [`rootfs`] ([`checks`], [`elf`]), [`uki`], [`esp`],
+//!   [`disk`] ([`fat`], [`bmap`])
+//! - what is told about the result: [`manifest`]
 //!
 //! Absent on purpose: signing (keys are not the builder's business), a downloader, and any timestamp that is not derived from an input.
 #![forbid(unsafe_code)]
 
+pub mod bmap;
+pub mod board;
+pub mod build;
+pub mod cache;
+pub mod checks;
+pub mod context;
+pub mod digest;
+pub mod disk;
+pub mod elf;
+pub mod esp;
+pub mod fat;
+pub mod files;
+pub mod glob;
+pub mod kconfig;
+pub mod kernel;
+pub mod lock;
+pub mod manifest;
+pub mod preflight;
+pub mod programs;
 pub mod request;
+pub mod rootfs;
+pub mod step;
+pub mod uki;
 
+pub use build::{build, limit};
 pub use request::{BuildRequest, Built, Error, Event, LockState, PlainProgress, Profile, Progress};
+
+/// Name space of every GUID that is derived from content.
+pub const NAMESPACE: layout::Uuid = layout::Uuid::from_u128(0x6f1c_1f5e_92c4_4b0a_8d3e_5b7a_0c2e_41d7);

@@ -1,0 +1,118 @@
+//! Our own programs, compiled for the board with the crates that lie in the cache.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::board::Arch;
+use crate::context::Context;
+use crate::digest;
+use crate::request::Error;
+use crate::step::{Step, copy_file, make_folder};
+
+const STEP: &str = "programs";
+
+/// What was compiled.
+#[derive(Debug, Clone)]
+pub struct Programs {
+    /// The node's one program.
+    pub keelson: PathBuf,
+    /// Its hash.
+    pub keelson_sha256: String,
+    /// Everything it is made of that is in the tree, for the manifest.
+    pub sources: BTreeMap<String, String>,
+}
+
+/// Compiles `keelson` for the board, and `keelctl` for the machine that builds, which lands in `<out>/keelctl`.
+///
+/// # Errors
+/// [`Error::Command`] with the compiler's last words.
+pub fn build(context: &Context<'_>) -> Result<Programs, Error> {
+    let step = context.step(STEP)?;
+    let profile = context.request.profile.name();
+    let arch = context.board.arch;
+    step.say(&format!("compiling keelson for {arch} ({profile})"));
+    let keelson = compile(context, &step, "keelson", arch)?;
+    step.say(&format!("compiling keelctl for this machine ({profile})"));
+    // The build root is always x86_64.
+    let keelctl = compile(context, &step, "keelctl", Arch::X86_64)?;
+    make_folder(STEP, &context.request.out)?;
+    let place = context.request.out.join("keelctl");
+    // Not written over: someone may be running it.
+    let draft = context.request.out.join(".keelctl.new");
+    copy_file(STEP, &keelctl, &draft)?;
+    fs::rename(&draft, &place).map_err(step.file_error("replace", &place))?;
+    let (size, keelson_sha256) = digest::file(STEP, &keelson)?;
+    step.say(&format!("keelson has {} KiB", size / 1024));
+    Ok(Programs { keelson, keelson_sha256, sources: sources(&context.request.project)? })
+}
+
+fn compile(context: &Context<'_>, step: &Step<'_>, package: &str, arch: Arch) -> Result<PathBuf, Error> {
+    let request = context.request;
+    let profile = request.profile.name();
+    let target = request.cache.join("target");
+    let mut command = step.command("cargo");
+    command
+        .current_dir(&request.project)
+        .env("HOME", request.cache.join("home"))
+        .env("CARGO_HOME", cargo_home(context))
+        .env("CARGO_TARGET_DIR", &target)
+        .env("CARGO_TERM_COLOR", "never")
+        .env("CARGO_ENCODED_RUSTFLAGS", rust_flags(context, arch).join("\x1f"))
+        .env(format!("CFLAGS_{}", arch.triple().replace('-', "_")), c_flags(context));
+    if arch == Arch::Arm64 {
+        command
+            .env("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER", "aarch64-linux-gnu-gcc")
+            .env("CC_aarch64_unknown_linux_gnu", "aarch64-linux-gnu-gcc")
+            .env("PKG_CONFIG_ALLOW_CROSS", "1")
+            .env("PKG_CONFIG_LIBDIR", "/usr/lib/aarch64-linux-gnu/pkgconfig:/usr/share/pkgconfig");
+    }
+    let jobs = request.jobs.to_string();
+    command.args(["build", "--locked", "--offline", "--package", package, "--target", arch.triple(), "--profile", profile, "--jobs", &jobs]);
+    step.run(&mut command)?;
+    Ok(target.join(arch.triple()).join(profile).join(package))
+}
+
+fn cargo_home(context: &Context<'_>) -> PathBuf {
+    context.request.cache.join("cargo-home")
+}
+
+/// Folders whose names would otherwise end up in the programs, with what stands for them.
+fn remapped(context: &Context<'_>) -> Vec<(PathBuf, &'static str)> {
+    let cache = &context.request.cache;
+    vec![
+        (context.request.project.clone(), "/src"),
+        (cargo_home(context), "/cargo"),
+        (cache.join("vendor"), "/vendor"),
+        (cache.join("target"), "/target"),
+    ]
+}
+
+fn rust_flags(context: &Context<'_>, arch: Arch) -> Vec<String> {
+    let mut flags: Vec<String> =
+        remapped(context).into_iter().map(|(from, to)| format!("--remap-path-prefix={}={to}", from.display())).collect();
+    // One hash for every vendored crate, whatever folder they were vendored to.
+    flags.push("-Clink-arg=-Wl,--build-id=none".to_owned());
+    if arch == Arch::X86_64 {
+        flags.push("-Ctarget-cpu=x86-64-v2".to_owned());
+        // Relative relocations in a tenth of the space.
+        flags.push("-Clink-arg=-Wl,-z,pack-relative-relocs".to_owned());
+    }
+    flags
+}
+
+fn c_flags(context: &Context<'_>) -> String {
+    remapped(context).into_iter().map(|(from, to)| format!("-ffile-prefix-map={}={to}", from.display())).collect::<Vec<_>>().join(" ")
+}
+
+/// Hashes of all that our programs are compiled from, by path: crates' sources, manifests and the lock.
+fn sources(project: &Path) -> Result<BTreeMap<String, String>, Error> {
+    let mut sources = BTreeMap::new();
+    for (name, hash) in digest::tree(STEP, &project.join("firmware"))? {
+        sources.insert(format!("firmware/{name}"), hash);
+    }
+    for name in ["Cargo.toml", "Cargo.lock"] {
+        sources.insert(name.to_owned(), digest::file(STEP, &project.join(name))?.1);
+    }
+    Ok(sources)
+}
