@@ -1,0 +1,107 @@
+//! Serial ports: one that nobody reads must not slow the node, one with a terminal shows the status.
+
+use std::{
+    io::{Read, Write},
+    os::unix::net::UnixStream,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, ensure};
+use libtest_mimic::Trial;
+use qemu::{Api, Arch, Machine, Serial, TestVm, api::wait_for, limits};
+
+use crate::{node::maintenance, trial};
+
+/// The terminal's answer to "where is the cursor" after it was sent to the far corner: 40 lines, 120 columns.
+const CURSOR_AT_40_120: &[u8] = b"\x1b[40;120R";
+
+pub fn trials() -> Vec<Trial> {
+    Arch::ALL
+        .into_iter()
+        .flat_map(|arch| {
+            [
+                trial(format!("serial/{arch}/nobody-reads"), move || nobody_reads(arch)),
+                trial(format!("serial/{arch}/terminal"), move || terminal(arch)),
+            ]
+        })
+        .collect()
+}
+
+/// The node comes up although its port is full from the first byte, and it counts what it dropped.
+fn nobody_reads(arch: Arch) -> Result<()> {
+    let mut vm = TestVm::boot(Machine { serial: Serial::Stuck, ..Machine::new(arch) })?;
+    let api = maintenance(&mut vm)?;
+    let dropped = wait_for("a count of dropped lines in the node's log", limits::SETTLE, || {
+        let log = api.logs("machined", -1)?;
+        log.lines().find(|line| line.contains("dropped")).map(str::to_owned).context("the log counts no dropped lines")
+    })?;
+    ensure!(dropped.contains(match arch {
+        Arch::X86_64 => "ttyS0",
+        Arch::Arm64 => "ttyAMA0",
+    }), "which port dropped? {dropped}");
+    Ok(())
+}
+
+/// A terminal that answers gets the status in place and may switch to the kernel log and back.
+fn terminal(arch: Arch) -> Result<()> {
+    let mut vm = TestVm::create(Machine::new(arch))?;
+    vm.start()?;
+    let socket = vm.serial_socket().to_owned();
+    let stream = wait_for("the serial port's socket", limits::MONITOR, || Ok(UnixStream::connect(&socket)?))?;
+    let mut terminal = Terminal::new(stream)?;
+    terminal.until("the status, drawn in place", "maintenance", vm.api_address())?;
+    terminal.press(b"k")?;
+    terminal.until("the kernel log", "Linux version", vm.api_address())?;
+    terminal.press(b"s")?;
+    terminal.until("the status again", "EPHEMERAL", vm.api_address())
+}
+
+/// A terminal of 120x40 that answers questions about itself.
+struct Terminal {
+    stream: UnixStream,
+    seen: Vec<u8>,
+    answered: usize,
+}
+
+impl Terminal {
+    fn new(stream: UnixStream) -> Result<Self> {
+        stream.set_read_timeout(Some(limits::POLL))?;
+        Ok(Self { stream, seen: Vec::new(), answered: 0 })
+    }
+
+    /// Presses a key; what was shown so far no longer counts.
+    fn press(&mut self, key: &[u8]) -> Result<()> {
+        self.seen.clear();
+        self.answered = 0;
+        self.stream.write_all(key).context("press a key")
+    }
+
+    /// Reads until `text` is shown, answering each question for the cursor's place.
+    fn until(&mut self, what: &str, text: &str, api: std::net::SocketAddr) -> Result<()> {
+        let start = Instant::now();
+        let mut buffer = [0; 4096];
+        loop {
+            match self.stream.read(&mut buffer) {
+                Ok(0) => anyhow::bail!("QEMU closed the serial port"),
+                Ok(count) => self.seen.extend_from_slice(&buffer[..count]),
+                Err(error) if matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut) => {}
+                Err(error) => return Err(error).context("read the serial port"),
+            }
+            let questions = self.seen.windows(4).filter(|window| window == b"\x1b[6n").count();
+            while self.answered < questions {
+                self.stream.write_all(CURSOR_AT_40_120)?;
+                self.answered += 1;
+            }
+            let shown = String::from_utf8_lossy(&self.seen);
+            if shown.contains(text) {
+                return Ok(());
+            }
+            if start.elapsed() > limits::SERIAL {
+                let api = Api::insecure(api).map_or_else(|error| format!("{error:#}"), |_| "answers".to_owned());
+                let tail: String = shown.chars().rev().take(2000).collect::<Vec<_>>().into_iter().rev().collect();
+                anyhow::bail!("{what}: {text:?} not shown within {:?} (API: {api}); seen: {tail:?}", limits::SERIAL);
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
