@@ -20,3 +20,5 @@ pub mod clock;
 pub mod rlimit;
 /// The kernel's host name.
 pub mod hostname;
+/// Disks, raw devices, partitions in the kernel's eyes, device-mapper.
+pub mod block;

@@ -1,0 +1,248 @@
+//! Disks and partitions as sysfs shows them.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use uuid::Uuid;
+
+/// sysfs counts in sectors of 512 bytes, whatever the disk's own are.
+const SYSFS_SECTOR: u64 = 512;
+
+/// sysfs did not answer as expected.
+#[derive(Debug, thiserror::Error)]
+#[error("read {path}")]
+pub struct DiskFault {
+    path: PathBuf,
+    source: io::Error,
+}
+
+/// A whole disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Disk {
+    /// Kernel name (`vda`).
+    pub name: String,
+    /// Device node.
+    pub node: PathBuf,
+    /// Device number, `major:minor`.
+    pub number: String,
+    /// Size in bytes.
+    pub size: u64,
+    /// Logical sector size in bytes.
+    pub sector: u32,
+    /// Physical sector size in bytes.
+    pub physical_sector: u32,
+    /// Cannot be written.
+    pub read_only: bool,
+    /// Says of itself that its medium can be taken out.
+    pub removable: bool,
+    /// Spins.
+    pub rotational: bool,
+    /// There is hardware behind it; not so for loop, device-mapper or RAM disks.
+    pub hardware: bool,
+    /// Model, empty when not known.
+    pub model: String,
+    /// Serial number, empty when not known.
+    pub serial: String,
+    /// World-wide id, empty when not known.
+    pub wwid: String,
+    /// `nvme`, `usb`, `virtio`, `sata`, `mmc`, `scsi` or empty.
+    pub transport: &'static str,
+    /// Where in sysfs the device hangs.
+    pub bus_path: String,
+    /// Partitions by number.
+    pub partitions: Vec<Part>,
+    /// Names of devices built on the whole disk (`dm-0`, `md0`).
+    pub holders: Vec<String>,
+}
+
+/// A partition in the kernel's eyes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// Number in the table.
+    pub number: u32,
+    /// Kernel name (`vda1`).
+    pub name: String,
+    /// Device node.
+    pub node: PathBuf,
+    /// First byte on the disk.
+    pub start: u64,
+    /// Size in bytes.
+    pub size: u64,
+    /// Its GUID; not there when it was added after the kernel read the table.
+    pub guid: Option<Uuid>,
+    /// Its name in the table.
+    pub label: Option<String>,
+    /// Names of devices built on it.
+    pub holders: Vec<String>,
+}
+
+/// The mounted sysfs and devtmpfs, or copies of them in tests.
+#[derive(Clone, Debug)]
+pub struct Sysfs {
+    sys: PathBuf,
+    dev: PathBuf,
+}
+
+impl Default for Sysfs {
+    fn default() -> Self {
+        Self::at("/sys", "/dev")
+    }
+}
+
+impl Sysfs {
+    /// sysfs and devtmpfs at other places.
+    pub fn at(sys: impl Into<PathBuf>, dev: impl Into<PathBuf>) -> Self {
+        Self { sys: sys.into(), dev: dev.into() }
+    }
+
+    /// All disks, by name. One that vanishes while it is looked at is left out.
+    ///
+    /// # Errors
+    /// [`DiskFault`] when the list itself cannot be read.
+    pub fn disks(&self) -> Result<Vec<Disk>, DiskFault> {
+        let mut names = list(&self.sys.join("block"))?;
+        names.sort();
+        Ok(names.iter().filter_map(|name| self.disk(name).ok()).collect())
+    }
+
+    /// One disk by kernel name.
+    ///
+    /// # Errors
+    /// [`DiskFault`] when there is none.
+    pub fn disk(&self, name: &str) -> Result<Disk, DiskFault> {
+        let dir = self.sys.join("block").join(name);
+        let size = number(&dir.join("size"))?.saturating_mul(SYSFS_SECTOR);
+        let mut partitions: Vec<Part> =
+            list(&dir)?.iter().filter_map(|child| self.part(&dir.join(child), child).ok().flatten()).collect();
+        partitions.sort_by_key(|part| part.number);
+        let bus_path = fs::canonicalize(&dir).unwrap_or_default();
+        let bus_path = bus_path.strip_prefix(&self.sys).unwrap_or(&bus_path).display().to_string();
+        let flag = |file: &str| text(&dir.join(file)) == "1";
+        let queue = |file: &str| text(&dir.join("queue").join(file)).parse().unwrap_or(512);
+        Ok(Disk {
+            name: name.to_owned(),
+            node: self.node(&dir, name),
+            number: text(&dir.join("dev")),
+            size,
+            sector: queue("logical_block_size"),
+            physical_sector: queue("physical_block_size"),
+            read_only: flag("ro"),
+            removable: flag("removable"),
+            rotational: flag("queue/rotational"),
+            hardware: dir.join("device").exists(),
+            model: text(&dir.join("device/model")),
+            serial: serial(&dir),
+            wwid: first(&[dir.join("wwid"), dir.join("device/wwid")]),
+            transport: transport(&bus_path),
+            bus_path,
+            partitions,
+            holders: list(&dir.join("holders")).unwrap_or_default(),
+        })
+    }
+
+    /// Name of the whole disk that a partition (or the disk itself) belongs to.
+    ///
+    /// # Errors
+    /// [`DiskFault`] when there is no such device.
+    pub fn whole_disk(&self, name: &str) -> Result<String, DiskFault> {
+        let link = self.sys.join("class/block").join(name);
+        let path = fs::canonicalize(&link).map_err(|source| DiskFault { path: link, source })?;
+        let own = if path.join("partition").exists() { path.parent() } else { Some(path.as_path()) };
+        Ok(own.and_then(Path::file_name).unwrap_or_default().to_string_lossy().into_owned())
+    }
+
+    /// The devices that a mapping lies on.
+    ///
+    /// # Errors
+    /// [`DiskFault`] when there is no such device.
+    pub fn lower(&self, name: &str) -> Result<Vec<String>, DiskFault> {
+        list(&self.sys.join("class/block").join(name).join("slaves"))
+    }
+
+    /// Name that device-mapper knows a device by (`root` for `dm-0`); empty for other devices.
+    #[must_use]
+    pub fn mapping(&self, name: &str) -> String {
+        text(&self.sys.join("class/block").join(name).join("dm/name"))
+    }
+
+    fn part(&self, dir: &Path, name: &str) -> Result<Option<Part>, DiskFault> {
+        if !dir.join("partition").exists() {
+            return Ok(None);
+        }
+        let uevent = text(&dir.join("uevent"));
+        Ok(Some(Part {
+            number: u32::try_from(number(&dir.join("partition"))?).unwrap_or(0),
+            name: name.to_owned(),
+            node: self.node(dir, name),
+            start: number(&dir.join("start"))?.saturating_mul(SYSFS_SECTOR),
+            size: number(&dir.join("size"))?.saturating_mul(SYSFS_SECTOR),
+            guid: field(&uevent, "PARTUUID").and_then(|guid| Uuid::try_parse(guid).ok()),
+            label: field(&uevent, "PARTNAME").map(str::to_owned),
+            holders: list(&dir.join("holders")).unwrap_or_default(),
+        }))
+    }
+
+    /// The node that devtmpfs made: `DEVNAME` of the device.
+    fn node(&self, dir: &Path, name: &str) -> PathBuf {
+        let uevent = text(&dir.join("uevent"));
+        self.dev.join(field(&uevent, "DEVNAME").unwrap_or(name))
+    }
+}
+
+/// The value of `key=` in a uevent file.
+fn field<'a>(uevent: &'a str, key: &str) -> Option<&'a str> {
+    uevent.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='))
+}
+
+/// The bus that a device hangs on, from its place in sysfs. Innermost first: a USB stick is SCSI too.
+fn transport(path: &str) -> &'static str {
+    let has = |part: &str| path.split('/').any(|word| word.trim_end_matches(|c: char| c.is_ascii_digit()) == part);
+    match () {
+        () if path.contains("/nvme/") => "nvme",
+        () if has("usb") => "usb",
+        () if has("virtio") => "virtio",
+        () if has("ata") => "sata",
+        () if has("mmc_host") || has("mmc") => "mmc",
+        () if has("host") => "scsi",
+        () => "",
+    }
+}
+
+/// virtio and NVMe give text; SCSI the page 0x80 with four bytes in front.
+fn serial(dir: &Path) -> String {
+    let plain = first(&[dir.join("serial"), dir.join("device/serial")]);
+    if !plain.is_empty() {
+        return plain;
+    }
+    let page = fs::read(dir.join("device/vpd_pg80")).unwrap_or_default();
+    String::from_utf8_lossy(page.get(4..).unwrap_or_default()).trim().trim_matches('\0').to_owned()
+}
+
+fn first(paths: &[PathBuf]) -> String {
+    paths.iter().map(|path| text(path)).find(|text| !text.is_empty()).unwrap_or_default()
+}
+
+/// The file's text without white space around it; empty when there is none.
+fn text(path: &Path) -> String {
+    fs::read_to_string(path).map(|text| text.trim().to_owned()).unwrap_or_default()
+}
+
+fn number(path: &Path) -> Result<u64, DiskFault> {
+    let fault = |source| DiskFault { path: path.to_owned(), source };
+    let text = fs::read_to_string(path).map_err(fault)?;
+    text.trim().parse().map_err(|err| fault(io::Error::new(io::ErrorKind::InvalidData, err)))
+}
+
+fn list(dir: &Path) -> Result<Vec<String>, DiskFault> {
+    let fault = |source| DiskFault { path: dir.to_owned(), source };
+    let mut names = Vec::new();
+    for entry in fs::read_dir(dir).map_err(fault)? {
+        names.push(entry.map_err(fault)?.file_name().to_string_lossy().into_owned());
+    }
+    Ok(names)
+}
+
+#[cfg(test)]
+mod tests;
