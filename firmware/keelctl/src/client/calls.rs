@@ -1,0 +1,185 @@
+//! The calls, each with its reply unwrapped from the list that old-style replies are.
+
+use std::time::Duration;
+
+use tonic::{Response, Status, Streaming};
+use wire::{
+    common::{Data, Metadata},
+    machine::{
+        ApplyConfiguration, ApplyConfigurationRequest, DmesgRequest, Event, EventsRequest, FileInfo, ListRequest,
+        LogsRequest, MemInfo, MountStat, ProcessInfo, ReadRequest, RebootRequest, ServiceInfo, ShutdownRequest, Version,
+        apply_configuration_request::Mode as ApplyMode, reboot_request::Mode as RebootMode,
+    },
+    storage::Disk,
+};
+
+use super::{Client, ClientError};
+
+/// How a configuration is applied.
+#[derive(Clone, Copy, Debug)]
+pub struct Apply {
+    /// When it takes effect.
+    pub mode: ApplyMode,
+    /// Only say what would happen.
+    pub dry_run: bool,
+    /// After how long `Try` goes back; the node's default when `None`.
+    pub try_timeout: Option<Duration>,
+}
+
+impl Default for Apply {
+    fn default() -> Self {
+        Self { mode: ApplyMode::Auto, dry_run: false, try_timeout: None }
+    }
+}
+
+/// The result of a call, with the method in the error.
+fn done<T>(method: &'static str, result: Result<Response<T>, Status>) -> Result<T, ClientError> {
+    result.map(Response::into_inner).map_err(|status| ClientError::Call { method, status: Box::new(status) })
+}
+
+/// The first message that carries no error; the error otherwise.
+fn single<T>(
+    method: &'static str,
+    messages: Vec<T>,
+    metadata: impl Fn(&T) -> Option<&Metadata>,
+) -> Result<T, ClientError> {
+    let message = messages.into_iter().next().ok_or(ClientError::Empty { method })?;
+    match metadata(&message) {
+        Some(found) if !found.error.is_empty() => {
+            let code = found.status.as_ref().map_or(tonic::Code::Unknown, |status| status.code.into());
+            Err(ClientError::Call { method, status: Box::new(Status::new(code, found.error.clone())) })
+        }
+        _ => Ok(message),
+    }
+}
+
+/// Unary calls without a request: method name, reply's inner message, what to take out of it.
+macro_rules! unary {
+    ($($(#[$doc:meta])* $name:ident, $service:ident.$call:ident, $method:literal, $reply:ty, |$m:ident| $take:expr;)*) => {
+        impl Client {
+            $($(#[$doc])*
+            pub async fn $name(&self) -> Result<$reply, ClientError> {
+                let reply = done($method, self.$service().$call(()).await)?;
+                let $m = single($method, reply.messages, |message| message.metadata.as_ref())?;
+                Ok($take)
+            })*
+        }
+    };
+}
+
+unary! {
+    /// Versions and platform of the node.
+    version, machine.version, "Version", Version, |m| m;
+    /// Host name.
+    hostname, machine.hostname, "Hostname", String, |m| m.hostname;
+    /// Every service with state, health and history.
+    services, machine.service_list, "ServiceList", Vec<ServiceInfo>, |m| m.services;
+    /// Mounted file systems.
+    mounts, machine.mounts, "Mounts", Vec<MountStat>, |m| m.stats;
+    /// Memory figures, kB.
+    memory, machine.memory, "Memory", MemInfo, |m| m.meminfo.unwrap_or_default();
+    /// Processes.
+    processes, machine.processes, "Processes", Vec<ProcessInfo>, |m| m.processes;
+    /// Disks.
+    disks, storage.disks, "Disks", Vec<Disk>, |m| m.disks;
+}
+
+impl Client {
+    /// Sends a configuration. Every problem of it is in the status' message (`InvalidArgument`).
+    pub async fn apply(&self, config: &str, apply: Apply) -> Result<ApplyConfiguration, ClientError> {
+        const METHOD: &str = "ApplyConfiguration";
+        let timeout = apply.try_timeout.and_then(|timeout| prost_types::Duration::try_from(timeout).ok());
+        let request = ApplyConfigurationRequest {
+            data: config.as_bytes().to_vec(),
+            mode: apply.mode.into(),
+            dry_run: apply.dry_run,
+            try_mode_timeout: timeout,
+        };
+        let reply = done(METHOD, self.machine().apply_configuration(request).await)?;
+        single(METHOD, reply.messages, |message| message.metadata.as_ref())
+    }
+
+    /// Restarts the node; returns the action's id, which its events carry.
+    pub async fn reboot(&self, mode: RebootMode) -> Result<String, ClientError> {
+        let reply = done("Reboot", self.machine().reboot(RebootRequest { mode: mode.into() }).await)?;
+        Ok(single("Reboot", reply.messages, |message| message.metadata.as_ref())?.actor_id)
+    }
+
+    /// Powers the node off; returns the action's id.
+    pub async fn shutdown(&self, force: bool) -> Result<String, ClientError> {
+        let reply = done("Shutdown", self.machine().shutdown(ShutdownRequest { force }).await)?;
+        Ok(single("Shutdown", reply.messages, |message| message.metadata.as_ref())?.actor_id)
+    }
+
+    /// Kernel messages: those there are, then new ones when following; only new ones with `tail`.
+    pub async fn dmesg(&self, follow: bool, tail: bool) -> Result<Streaming<Data>, ClientError> {
+        done("Dmesg", self.machine().dmesg(DmesgRequest { follow, tail }).await)
+    }
+
+    /// A service's log; `tail_lines` -1 is all of it.
+    pub async fn logs(&self, id: &str, follow: bool, tail_lines: i32) -> Result<Streaming<Data>, ClientError> {
+        let request = LogsRequest { namespace: "system".into(), id: id.into(), follow, tail_lines, ..LogsRequest::default() };
+        done("Logs", self.machine().logs(request).await)
+    }
+
+    /// Events; the first is empty and means that the stream is set up.
+    pub async fn events(&self, request: EventsRequest) -> Result<Streaming<Event>, ClientError> {
+        done("Events", self.machine().events(request).await)
+    }
+
+    /// Files below a folder.
+    pub async fn list(&self, request: ListRequest) -> Result<Streaming<FileInfo>, ClientError> {
+        done("List", self.machine().list(request).await)
+    }
+
+    /// A file, as a stream.
+    pub async fn read(&self, path: &str) -> Result<Streaming<Data>, ClientError> {
+        done("Read", self.machine().read(ReadRequest { path: path.into() }).await)
+    }
+
+    /// A file, whole. Fails beyond `limit` bytes.
+    pub async fn read_all(&self, path: &str, limit: usize) -> Result<Vec<u8>, ClientError> {
+        let mut stream = self.read(path).await?;
+        let mut bytes = Vec::new();
+        while let Some(chunk) = next_data("Read", &mut stream).await? {
+            if bytes.len() + chunk.len() > limit {
+                let status = Status::resource_exhausted(format!("{path} has more than {limit} bytes"));
+                return Err(ClientError::Call { method: "Read", status: Box::new(status) });
+            }
+            bytes.extend_from_slice(&chunk);
+        }
+        Ok(bytes)
+    }
+
+    /// A whole byte stream as text, up to its end. For streams that end (not followed).
+    pub async fn text(&self, method: &'static str, mut stream: Streaming<Data>) -> Result<String, ClientError> {
+        let mut bytes = Vec::new();
+        while let Some(chunk) = next_data(method, &mut stream).await? {
+            bytes.extend_from_slice(&chunk);
+        }
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// The id that changes with every boot of the kernel.
+    pub async fn boot_id(&self) -> Result<String, ClientError> {
+        let bytes = self.read_all("/proc/sys/kernel/random/boot_id", 4096).await?;
+        Ok(String::from_utf8_lossy(&bytes).trim().to_owned())
+    }
+}
+
+/// The next piece of a byte stream; `None` at its end. Errors that travel in the metadata are errors here.
+pub async fn next_data(method: &'static str, stream: &mut Streaming<Data>) -> Result<Option<prost::bytes::Bytes>, ClientError> {
+    let Some(data) = next(method, stream).await? else { return Ok(None) };
+    match data.metadata {
+        Some(metadata) if !metadata.error.is_empty() => {
+            let status = Status::unknown(metadata.error);
+            Err(ClientError::Call { method, status: Box::new(status) })
+        }
+        _ => Ok(Some(data.bytes)),
+    }
+}
+
+/// The next message of a stream; `None` at its end.
+pub async fn next<T>(method: &'static str, stream: &mut Streaming<T>) -> Result<Option<T>, ClientError> {
+    stream.message().await.map_err(|status| ClientError::Call { method, status: Box::new(status) })
+}
