@@ -55,7 +55,10 @@ impl Api {
         let channel = runtime.block_on(async {
             let endpoint = wire::tls::endpoint(&host, address.port())?;
             let connected = wire::tls::connect(endpoint, &host, address.port(), config);
-            tokio::time::timeout(Duration::from_secs(15), connected).await.context("no TLS and HTTP/2 within 15 s")?.map_err(anyhow::Error::from)
+            tokio::time::timeout(Duration::from_secs(15), connected)
+                .await
+                .context("no TLS and HTTP/2 within 15 s")?
+                .map_err(anyhow::Error::from)
         })?;
         Ok(Self { runtime, channel })
     }

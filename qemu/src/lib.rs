@@ -14,10 +14,12 @@
 #![forbid(unsafe_code)]
 
 pub mod api;
+pub mod bench;
 pub mod cells;
 pub mod disk;
 pub mod limits;
 mod machine;
+pub mod node;
 pub mod powercut;
 mod process;
 pub mod qmp;

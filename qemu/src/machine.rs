@@ -261,7 +261,10 @@ impl Machine {
         args.pair("-blockdev", format!("driver=file,node-name=file0,filename={},discard=unmap", files.disk.display()));
         if self.log_writes {
             args.pair("-blockdev", format!("driver=file,node-name=log0,filename={}", files.write_log.display()));
-            args.pair("-blockdev", format!("driver=blklogwrites,node-name=disk0,file=file0,log=log0,log-sector-size={}", self.sector.bytes()));
+            args.pair(
+                "-blockdev",
+                format!("driver=blklogwrites,node-name=disk0,file=file0,log=log0,log-sector-size={}", self.sector.bytes()),
+            );
         }
         let drive = if self.log_writes { "disk0" } else { "file0" };
         let size = self.sector.bytes();
@@ -365,7 +368,11 @@ mod tests {
     #[test]
     fn the_command_line_says_what_the_machine_is() {
         let machine = Machine::new(Arch::X86_64);
-        check(&machine, &["-machine q35", "-kernel /t/kernel -append root=/dev/dm-0", "virtio-blk-pci,drive=file0"], &["pflash", "kvm", "blklogwrites"]);
+        check(
+            &machine,
+            &["-machine q35", "-kernel /t/kernel -append root=/dev/dm-0", "virtio-blk-pci,drive=file0"],
+            &["pflash", "kvm", "blklogwrites"],
+        );
         check(&machine.clone().firmware(), &["pflash,unit=0,format=raw,readonly=on,file=/t/code"], &["-kernel", "-append"]);
         let machine = Machine { bus: Bus::Nvme, sector: Sector::B4096, log_writes: true, ..Machine::new(Arch::Arm64) };
         check(&machine, &["-machine virt", "nvme,serial=keelson0,drive=disk0", "logical_block_size=4096", "log-sector-size=4096"], &[]);

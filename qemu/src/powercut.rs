@@ -180,7 +180,10 @@ mod tests {
     #[test]
     fn what_was_flushed_survives_and_the_rest_may() {
         let folder = tempfile::tempdir().unwrap();
-        let recording = recording(folder.path(), &[(0, &[1; 512], 0), (0, &[0; 512], FLUSH), (1, &[2; 512], 0), (2, &[3; 512], FUA), (0, &[4; 512], 0)]);
+        let recording = recording(
+            folder.path(),
+            &[(0, &[1; 512], 0), (0, &[0; 512], FLUSH), (1, &[2; 512], 0), (2, &[3; 512], FUA), (0, &[4; 512], 0)],
+        );
         assert_eq!(recording.flushes(), [2]);
         assert_eq!(recording.durable(2).survived, [0]);
         assert_eq!(recording.sample(5, |_| false).survived, [0, 3], "flushed and FUA writes stay");

@@ -48,11 +48,8 @@ impl TestVm {
     /// # Errors
     /// When the image or QEMU's firmware is missing, or the disk cannot be made.
     pub fn create(machine: Machine) -> Result<Self> {
-        let image = out_folder(&machine).join(machine.sector.image());
-        let length = fs::metadata(&image)
-            .with_context(|| format!("find {}: `cargo xtask build {}` makes it", image.display(), machine.arch.board()))?
-            .len();
-        Self::create_sized(machine, length * DISK_TIMES_IMAGE)
+        let out = out_folder(&machine);
+        Self::from_image(machine, &out, None)
     }
 
     /// The same with a disk of `size` bytes.
@@ -60,19 +57,36 @@ impl TestVm {
     /// # Errors
     /// As [`TestVm::create`], and when `size` is below the image's.
     pub fn create_sized(machine: Machine, size: u64) -> Result<Self> {
+        let out = out_folder(&machine);
+        Self::from_image(machine, &out, Some(size))
+    }
+
+    fn from_image(machine: Machine, out: &Path, size: Option<u64>) -> Result<Self> {
         if let Some(why) = machine.impossible() {
             bail!("{machine} cannot be booted: {why}");
         }
         let folder = tempfile::Builder::new().prefix("keelson-vm-").tempdir().context("make the machine's folder")?;
-        let files = files(&machine, folder.path())?;
-        let image = out_folder(&machine).join(machine.sector.image());
-        disk::copy_image(&image, &files.disk, size)?;
+        let files = files(&machine, out, folder.path())?;
+        let image = out.join(machine.sector.image());
+        let length = fs::metadata(&image)
+            .with_context(|| format!("find {}: `cargo xtask build {}` makes it", image.display(), machine.arch.board()))?
+            .len();
+        disk::copy_image(&image, &files.disk, size.unwrap_or(length * DISK_TIMES_IMAGE))?;
         if machine.boot == Boot::Firmware {
             let (_, template) = machine.arch.firmware();
             fs::copy(template, &files.variables).with_context(|| format!("copy firmware variables {template}"))?;
         }
         let serial = SerialLog::new(&files.serial_log);
         Ok(Self { machine, serial, files, process: None, stuck: Vec::new(), folder, image })
+    }
+
+    /// The same board with the bench's floor: a trivial init on a root of the same size.
+    ///
+    /// # Errors
+    /// As [`TestVm::create`].
+    pub fn floor(machine: Machine) -> Result<Self> {
+        let floor = out_folder(&machine).join("floor");
+        Self::from_image(machine, &floor, None)
     }
 
     /// Makes the machine and starts it.
@@ -219,12 +233,11 @@ pub fn out_folder(machine: &Machine) -> PathBuf {
     out.join(machine.arch.board())
 }
 
-fn files(machine: &Machine, folder: &Path) -> Result<Files> {
-    let out = out_folder(machine);
+fn files(machine: &Machine, out: &Path, folder: &Path) -> Result<Files> {
     let cmdline = out.join("cmdline");
     Ok(Files {
         disk: folder.join("disk.img"),
-        kernel: out.join(machine.arch.kernel()),
+        kernel: out_folder(machine).join(machine.arch.kernel()),
         cmdline: fs::read_to_string(&cmdline).with_context(|| format!("read {}", cmdline.display()))?.trim().to_owned(),
         firmware: machine.arch.firmware().0.into(),
         variables: folder.join("variables.fd"),
@@ -268,7 +281,8 @@ mod tests {
     fn a_stuck_port_takes_nothing() {
         let folder = tempfile::tempdir().unwrap();
         let _ends = stuck_port(&folder.path().join("serial")).unwrap();
-        let mut writer = fs::OpenOptions::new().write(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(folder.path().join("serial.out")).unwrap();
+        let mut writer =
+            fs::OpenOptions::new().write(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(folder.path().join("serial.out")).unwrap();
         assert_eq!(writer.write(b"x").unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
     }
 }

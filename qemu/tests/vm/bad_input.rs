@@ -4,12 +4,17 @@ use std::{fs::File, os::unix::fs::FileExt};
 
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
-use qemu::{Api, Arch, Machine, TestVm, api::{refused, wait_for}, disk, limits};
+use qemu::{
+    Api, Arch, Machine, TestVm,
+    api::{refused, wait_for},
+    disk, limits,
+    node::{Access, configured, maintenance, running},
+};
 use tonic::Code;
 
 use crate::{
     Tier,
-    node::{Access, configured, expect_healthy_node, maintenance, partition, running},
+    node::{expect_healthy_node, partition},
     trial,
 };
 

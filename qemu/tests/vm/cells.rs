@@ -1,11 +1,14 @@
 //! The boot matrix: each cell on a disk three times the image, first boot and second boot.
 
 use libtest_mimic::Trial;
-use qemu::{Machine, cells};
+use qemu::{
+    Machine, cells,
+    node::{configured, running},
+};
 
 use crate::{
     Tier,
-    node::{configured, expect_healthy_node, expect_table, running},
+    node::{expect_healthy_node, expect_table},
     trial,
 };
 

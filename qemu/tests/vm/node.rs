@@ -1,11 +1,14 @@
 //! A healthy node: what every suite expects of one, and the suites about a node's daily life.
 
-use std::time::SystemTime;
-
 use anyhow::{Context, Result, bail, ensure};
 use gpt::{GptConfig, disk::LogicalBlockSize};
 use libtest_mimic::Trial;
-use qemu::{Api, Arch, Machine, Sector, TestVm, api::{refused, wait_for}, limits};
+use qemu::{
+    Api, Arch, Machine, Sector, TestVm,
+    api::{refused, wait_for},
+    limits,
+    node::{Access, configured, maintenance, running},
+};
 use tonic::Code;
 use wire::machine::{self, ServiceInfo};
 
@@ -14,7 +17,8 @@ use crate::trial;
 const MIB: u64 = 1 << 20;
 
 /// Labels and sizes in the order of the disk; EPHEMERAL takes the rest.
-const PARTITIONS: [(&str, u64); 5] = [("EFI", 512 * MIB), ("ROOT-A", 512 * MIB), ("META", MIB), ("ROOT-B", 512 * MIB), ("STATE", 512 * MIB)];
+const PARTITIONS: [(&str, u64); 5] =
+    [("EFI", 512 * MIB), ("ROOT-A", 512 * MIB), ("META", MIB), ("ROOT-B", 512 * MIB), ("STATE", 512 * MIB)];
 
 pub fn trials() -> Vec<Trial> {
     Arch::ALL
@@ -27,59 +31,6 @@ pub fn trials() -> Vec<Trial> {
             ]
         })
         .collect()
-}
-
-/// A generated configuration and the keys to the node that has it.
-pub struct Access {
-    /// The control plane's configuration.
-    pub config: String,
-    /// The admin's client configuration.
-    pub talosconfig: pki::Talosconfig,
-}
-
-impl Access {
-    /// Secrets and a configuration of a new cluster.
-    pub fn generate() -> Result<Self> {
-        let now = SystemTime::now();
-        let secrets = pki::SecretsBundle::generate(now)?;
-        let sans = ["127.0.0.1".to_owned()];
-        let input = machine_config::GenerateInput {
-            additional_sans: &sans,
-            ..machine_config::GenerateInput::new("vm-test", "https://127.0.0.1:6443", &secrets, now)
-        };
-        let generated = machine_config::generate(&input)?;
-        Ok(Self { config: generated.controlplane.expose().to_owned(), talosconfig: generated.talosconfig })
-    }
-}
-
-/// Waits for the API of a node without a configuration.
-pub fn maintenance(vm: &mut TestVm) -> Result<Api> {
-    answer(vm, "the API in maintenance", Api::insecure)
-}
-
-/// Waits for the API of a configured node.
-pub fn running(vm: &mut TestVm, access: &Access) -> Result<Api> {
-    answer(vm, "the API with the admin's certificate", |address| Api::with_talosconfig(address, &access.talosconfig))
-}
-
-fn answer(vm: &mut TestVm, what: &str, connect: impl Fn(std::net::SocketAddr) -> Result<Api>) -> Result<Api> {
-    let waited = wait_for(what, limits::API, || {
-        vm.must_run()?;
-        let api = connect(vm.api_address())?;
-        api.version()?;
-        Ok(api)
-    });
-    waited.with_context(|| format!("{}; the serial log ends with:\n{}", vm.machine, vm.serial.tail()))
-}
-
-/// First boot, a configuration, and the node running with it.
-pub fn configured(machine: Machine) -> Result<(TestVm, Api, Access)> {
-    let mut vm = TestVm::boot(machine)?;
-    let access = Access::generate()?;
-    let api = maintenance(&mut vm)?;
-    wait_for("the configuration to be taken", limits::SETTLE, || Ok(api.apply(&access.config)?))?;
-    let api = running(&mut vm, &access)?;
-    Ok((vm, api, access))
 }
 
 /// Verity active, root read-only, EPHEMERAL at full size, services healthy, the version's facts right.
@@ -148,7 +99,11 @@ pub fn expect_table(vm: &TestVm) -> Result<()> {
     let size = std::fs::metadata(vm.disk())?.len();
     let disk = GptConfig::new().writable(false).only_valid_headers(true).logical_block_size(block).open(vm.disk())?;
     let header = disk.primary_header().context("no primary header")?;
-    ensure!(header.backup_lba == size / vm.machine.sector.bytes() - 1, "the backup header is at {} of a disk of {size} bytes", header.backup_lba);
+    ensure!(
+        header.backup_lba == size / vm.machine.sector.bytes() - 1,
+        "the backup header is at {} of a disk of {size} bytes",
+        header.backup_lba
+    );
     disk.backup_header().context("no backup header")?;
     let mut partitions: Vec<_> = disk.partitions().values().filter(|partition| partition.is_used()).collect();
     partitions.sort_by_key(|partition| partition.first_lba);
@@ -196,7 +151,10 @@ fn configured_node(machine: Machine) -> Result<()> {
         Err(error) => ensure!(!format!("{error:#}").is_empty(), "refused without a reason"),
     }
     let foreign = Access::generate()?;
-    ensure!(Api::with_talosconfig(vm.api_address(), &foreign.talosconfig).and_then(|api| api.version()).is_err(), "a foreign cluster's certificate was taken");
+    ensure!(
+        Api::with_talosconfig(vm.api_address(), &foreign.talosconfig).and_then(|api| api.version()).is_err(),
+        "a foreign cluster's certificate was taken"
+    );
 
     let mut client = api.machine();
     let memory = api.call(client.memory(()))?.messages.pop().and_then(|message| message.meminfo).context("no memory")?;
@@ -205,9 +163,16 @@ fn configured_node(machine: Machine) -> Result<()> {
     ensure!(processes.iter().any(|process| process.pid == 1), "no PID 1");
     let apid = processes.iter().find(|process| process.command.contains("apid")).context("no apid among the processes")?;
     let status = api.read_text(&format!("/proc/{}/status", apid.pid))?;
-    let line = |name: &str| status.lines().find(|line| line.starts_with(name)).unwrap_or_default().split_whitespace().collect::<Vec<_>>().join(" ");
+    let line = |name: &str| {
+        status.lines().find(|line| line.starts_with(name)).unwrap_or_default().split_whitespace().collect::<Vec<_>>().join(" ")
+    };
     ensure!(line("Uid:") == "Uid: 50 50 50 50", "apid runs as {}", line("Uid:"));
-    ensure!(line("CapEff:").ends_with("0000000000000000") && line("CapBnd:").ends_with("0000000000000000"), "apid may {} of {}", line("CapEff:"), line("CapBnd:"));
+    ensure!(
+        line("CapEff:").ends_with("0000000000000000") && line("CapBnd:").ends_with("0000000000000000"),
+        "apid may {} of {}",
+        line("CapEff:"),
+        line("CapBnd:")
+    );
     ensure!(line("NoNewPrivs:") == "NoNewPrivs: 1", "apid may gain privileges");
     ensure!(api.read_text(&format!("/proc/{}/oom_score_adj", apid.pid))?.trim() == "-998", "apid's OOM score");
 

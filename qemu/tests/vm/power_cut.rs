@@ -11,14 +11,11 @@ use qemu::{
     Api, Arch, Machine, TestVm,
     api::wait_for,
     disk, limits,
+    node::{Access, maintenance, running},
     powercut::{Cut, Recording},
 };
 
-use crate::{
-    Tier,
-    node::{Access, maintenance, running},
-    trial,
-};
+use crate::{Tier, trial};
 
 /// How many disks are booted for each recording: flush prefixes and samples of unflushed writes.
 struct Amount {
@@ -127,7 +124,15 @@ fn replay(vm: &mut TestVm, base: &Path, recording: &Recording, cut: &Cut, check:
     let result = check(vm);
     vm.kill();
     vm.machine.log_writes = logging;
-    result.with_context(|| format!("power cut after {} of {} requests, {} of them on the disk; the log ends with:\n{}", cut.at, recording.entries.len(), cut.survived.len(), vm.serial.tail()))
+    result.with_context(|| {
+        format!(
+            "power cut after {} of {} requests, {} of them on the disk; the log ends with:\n{}",
+            cut.at,
+            recording.entries.len(),
+            cut.survived.len(),
+            vm.serial.tail()
+        )
+    })
 }
 
 fn copy(disk: &Path, folder: &Path, name: &str) -> Result<std::path::PathBuf> {

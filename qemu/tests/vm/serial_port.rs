@@ -8,9 +8,9 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
-use qemu::{Api, Arch, Machine, Serial, TestVm, api::wait_for, limits};
+use qemu::{Api, Arch, Machine, Serial, TestVm, api::wait_for, limits, node::maintenance};
 
-use crate::{node::maintenance, trial};
+use crate::trial;
 
 /// The terminal's answer to "where is the cursor" after it was sent to the far corner: 40 lines, 120 columns.
 const CURSOR_AT_40_120: &[u8] = b"\x1b[40;120R";
@@ -35,10 +35,13 @@ fn nobody_reads(arch: Arch) -> Result<()> {
         let log = api.logs("machined", -1)?;
         log.lines().find(|line| line.contains("dropped")).map(str::to_owned).context("the log counts no dropped lines")
     })?;
-    ensure!(dropped.contains(match arch {
-        Arch::X86_64 => "ttyS0",
-        Arch::Arm64 => "ttyAMA0",
-    }), "which port dropped? {dropped}");
+    ensure!(
+        dropped.contains(match arch {
+            Arch::X86_64 => "ttyS0",
+            Arch::Arm64 => "ttyAMA0",
+        }),
+        "which port dropped? {dropped}"
+    );
     Ok(())
 }
 

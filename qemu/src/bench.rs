@@ -1,0 +1,231 @@
+//! `bench boot`: how long a node takes from QEMU's start to its API, against a floor in the same run.
+//!
+//! The floor is the same kernel with the same command line and a verity root of the same size whose init writes one
+//! line; nothing that boots this kernel can be faster. Floor and node take turns, so that a busy host slows both.
+//! Memory is read a minute after boot, from `smaps_rollup` and the control groups, through the API.
+
+use std::{
+    collections::BTreeMap,
+    fs, thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, ensure};
+use serde::Serialize;
+
+use crate::{
+    Api, Arch, Machine, TestVm,
+    api::wait_for,
+    limits,
+    node::{Access, configured, maintenance},
+    out_folder,
+};
+
+/// What the floor's init writes.
+pub const FLOOR_MARK: &str = "keelson-floor";
+
+/// How long a node is left alone before its memory is read.
+const IDLE: Duration = Duration::from_secs(60);
+
+/// The whole result.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    /// By board name.
+    pub boards: BTreeMap<String, Board>,
+    /// How many times each thing was measured.
+    pub repetitions: usize,
+}
+
+/// One board's figures.
+#[derive(Debug, Serialize)]
+pub struct Board {
+    /// Kernel started by QEMU.
+    pub fast: Path,
+    /// Through UEFI and systemd-boot.
+    pub firmware: Path,
+    /// Proportional set size of each Keelson process, KiB.
+    pub pss_kib: BTreeMap<String, u64>,
+    /// Memory of each service's control group, bytes.
+    pub cgroup_bytes: BTreeMap<String, u64>,
+    /// Sizes in bytes: `uki`, `rootfs`, `disk_used`.
+    pub sizes: BTreeMap<String, u64>,
+    /// Boot phases of a configured node, milliseconds.
+    pub phases_ms: BTreeMap<String, f64>,
+}
+
+/// Figures of one boot path, seconds from QEMU's start.
+#[derive(Debug, Serialize)]
+pub struct Path {
+    /// To the trivial init's line.
+    pub floor_s: Spread,
+    /// To the first mTLS `Version` reply of a configured node.
+    pub ours_s: Spread,
+    /// To the first `Version` reply of a node that sets its disk up.
+    pub first_boot_s: Spread,
+    /// `ours_s` over `floor_s`, by their medians.
+    pub ratio: f64,
+}
+
+/// Median and worst.
+#[derive(Debug, Serialize)]
+pub struct Spread {
+    /// Median.
+    pub median: f64,
+    /// Largest.
+    pub max: f64,
+}
+
+/// Measures `arches`, `repetitions` times each; `say` gets a line for each measurement.
+///
+/// # Errors
+/// When an image or floor is missing or a node does not come up.
+pub fn boot(arches: &[Arch], repetitions: usize, say: &dyn Fn(&str)) -> Result<Report> {
+    ensure!(repetitions > 0, "measure at least once");
+    let mut boards = BTreeMap::new();
+    for &arch in arches {
+        let (fast, _) = path(Machine::new(arch), repetitions, say)?;
+        let (firmware, idle) = path(Machine::new(arch).firmware(), repetitions, say)?;
+        let sizes = sizes(&Machine::new(arch))?;
+        let Idle { pss_kib, cgroup_bytes, phases_ms } = idle;
+        boards.insert(arch.board().to_owned(), Board { fast, firmware, pss_kib, cgroup_bytes, sizes, phases_ms });
+    }
+    Ok(Report { boards, repetitions })
+}
+
+/// What is read from a node that was left alone.
+struct Idle {
+    pss_kib: BTreeMap<String, u64>,
+    cgroup_bytes: BTreeMap<String, u64>,
+    phases_ms: BTreeMap<String, f64>,
+}
+
+fn path(machine: Machine, repetitions: usize, say: &dyn Fn(&str)) -> Result<(Path, Idle)> {
+    let (mut vm, api, access) = configured(machine.clone())?;
+    api.shutdown()?;
+    vm.wait_power_off()?;
+    let mut times = [Vec::new(), Vec::new(), Vec::new()];
+    for turn in 1..=repetitions {
+        let floor = floor(&machine)?;
+        let ours = configured_boot(&mut vm, &access)?;
+        let first = first_boot(&machine)?;
+        say(&format!("{machine} {turn}/{repetitions}: floor {floor:.2} s, ours {ours:.2} s, first boot {first:.2} s"));
+        for (list, time) in times.iter_mut().zip([floor, ours, first]) {
+            list.push(time);
+        }
+    }
+    let [floor_s, ours_s, first_boot_s] = times.map(spread);
+    let ratio = ours_s.median / floor_s.median;
+    say(&format!("{machine}: reading memory after {} s of rest", IDLE.as_secs()));
+    let idle = idle(&mut vm, &access)?;
+    Ok((Path { floor_s, ours_s, first_boot_s, ratio }, idle))
+}
+
+/// The trivial init's time to its line.
+fn floor(machine: &Machine) -> Result<f64> {
+    let mut vm = TestVm::floor(machine.clone())?;
+    let start = Instant::now();
+    vm.start()?;
+    vm.wait_serial(FLOOR_MARK).context("the floor did not boot")?;
+    let time = start.elapsed().as_secs_f64();
+    vm.kill();
+    Ok(time)
+}
+
+/// A configured node's time to its first answer.
+fn configured_boot(vm: &mut TestVm, access: &Access) -> Result<f64> {
+    let start = Instant::now();
+    vm.start()?;
+    let api = crate::node::running(vm, access)?;
+    let time = start.elapsed().as_secs_f64();
+    api.shutdown()?;
+    vm.wait_power_off()?;
+    Ok(time)
+}
+
+/// A fresh disk's time to its first answer.
+fn first_boot(machine: &Machine) -> Result<f64> {
+    let mut vm = TestVm::create(machine.clone())?;
+    let start = Instant::now();
+    vm.start()?;
+    maintenance(&mut vm)?;
+    Ok(start.elapsed().as_secs_f64())
+}
+
+fn idle(vm: &mut TestVm, access: &Access) -> Result<Idle> {
+    vm.start()?;
+    let api = crate::node::running(vm, access)?;
+    thread::sleep(IDLE);
+    let mut idle = Idle { pss_kib: BTreeMap::new(), cgroup_bytes: BTreeMap::new(), phases_ms: phases(&api)? };
+    for process in api.processes()? {
+        let name = process.args.split_whitespace().next().unwrap_or(&process.command);
+        let name = name.rsplit('/').next().unwrap_or(name).to_owned();
+        // Kernel threads have no memory of their own, and a process may have ended since the list was made.
+        let Ok(rollup) = api.read_text(&format!("/proc/{}/smaps_rollup", process.pid)) else { continue };
+        if let Some(kib) = rollup.lines().find_map(|line| line.strip_prefix("Pss:")) {
+            let kib = kib.trim().trim_end_matches(" kB").parse::<u64>().with_context(|| format!("Pss of {name}: {kib:?}"))?;
+            *idle.pss_kib.entry(name).or_default() += kib;
+        }
+    }
+    for group in ["init", "system/apid"] {
+        let path = format!("/sys/fs/cgroup/{group}/memory.current");
+        let bytes = api.read_text(&path)?.trim().parse().with_context(|| format!("read {path}"))?;
+        idle.cgroup_bytes.insert(group.to_owned(), bytes);
+    }
+    vm.kill();
+    Ok(idle)
+}
+
+/// The boot phases as the node logged them: `phase NAME (i/n): done, X ms`.
+fn phases(api: &Api) -> Result<BTreeMap<String, f64>> {
+    let log = wait_for("the boot log", limits::SETTLE, || Ok(api.logs("machined", -1)?))?;
+    Ok(log.lines().filter_map(phase).collect())
+}
+
+fn phase(line: &str) -> Option<(String, f64)> {
+    let (_, rest) = line.split_once("phase ")?;
+    let (name, rest) = rest.split_once(" (")?;
+    let (_, rest) = rest.split_once("done, ")?;
+    Some((name.to_owned(), rest.split_whitespace().next()?.parse().ok()?))
+}
+
+fn sizes(machine: &Machine) -> Result<BTreeMap<String, u64>> {
+    let out = out_folder(machine);
+    let metadata = |name: &str| fs::metadata(out.join(name)).with_context(|| format!("find {name} of {}", machine.arch.board()));
+    let blocks = std::os::unix::fs::MetadataExt::blocks(&metadata("disk.img")?);
+    Ok([
+        ("uki".to_owned(), metadata("uki.efi")?.len()),
+        ("rootfs".to_owned(), metadata("rootfs.erofs")?.len()),
+        ("disk_used".to_owned(), blocks * 512),
+    ]
+    .into())
+}
+
+fn spread(mut times: Vec<f64>) -> Spread {
+    times.sort_by(f64::total_cmp);
+    let middle = times.len() / 2;
+    let median = if times.len().is_multiple_of(2) { f64::midpoint(times[middle - 1], times[middle]) } else { times[middle] };
+    Spread { median, max: times[times.len() - 1] }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn medians_of_even_and_odd_counts() {
+        let check = |times: &[f64], median: f64, max: f64| {
+            let spread = spread(times.to_vec());
+            assert!((spread.median - median).abs() < 1e-9 && (spread.max - max).abs() < 1e-9, "{times:?}: {spread:?}");
+        };
+        check(&[3.0], 3.0, 3.0);
+        check(&[9.0, 1.0, 2.0], 2.0, 9.0);
+        check(&[4.0, 1.0, 2.0, 9.0], 3.0, 9.0);
+    }
+
+    #[test]
+    fn phases_are_found_in_log_lines() {
+        assert_eq!(phase("[info] boot: phase disk (3/7): done, 41.5 ms"), Some(("disk".to_owned(), 41.5)));
+        assert_eq!(phase("phase disk (3/7): 2 tasks"), None);
+        assert_eq!(phase("nothing of the kind"), None);
+    }
+}
