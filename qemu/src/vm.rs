@@ -131,9 +131,8 @@ impl TestVm {
     /// # Errors
     /// When it did not within [`limits::SERIAL`] or QEMU ended; with the end of the log.
     pub fn wait_serial(&mut self, text: &str) -> Result<()> {
-        let process = self.process.as_mut();
-        let mut process = process.context("the machine is off")?;
-        self.serial.wait(text, limits::SERIAL, move || Process::must_run(&mut process))
+        let process = self.process.as_mut().context("the machine is off")?;
+        self.serial.wait(text, limits::SERIAL, || process.must_run())
     }
 
     /// Fails with QEMU's own words if it is not running.

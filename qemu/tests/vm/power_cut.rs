@@ -103,7 +103,7 @@ fn cuts(recording: &Recording, amount: &Amount) -> Vec<Cut> {
     let flushes = recording.flushes();
     let step = (flushes.len() / amount.prefixes.min(flushes.len()).max(1)).max(1);
     let prefixes = flushes.iter().step_by(step).take(amount.prefixes).map(|&at| recording.durable(at));
-    let mut random = Random(0x6b65_656c_736f_6e);
+    let mut random = Random(0x006b_6565_6c73_6f6e);
     let samples = (0..amount.samples).map(|_| {
         let at = random.below(recording.entries.len().max(1)) + 1;
         let at = at.min(recording.entries.len());
