@@ -1,2 +1,70 @@
-//! The project commands: build, flash, qemu, vm-test, bench, check.
-fn main() {}
+//! The project commands: what a developer and CI type.
+//!
+//! - [`sealed`]: everything runs inside the sealed build root; outside of it a command starts itself again inside
+//! - [`image`]: `build`, on the image builder
+//! - [`check`]: `check` and `test`: formatting, lints, house rules, host tests, VM suites, and one line that sums them up
+//! - [`tidy`]: the house rules that no compiler knows
+//!
+//! Absent on purpose: making the root itself and its package lock; that has to work before any Rust does, so it is in the
+//! shells beside this crate (`scripts/root`, `scripts/lock`, `scripts/enter`).
+#![forbid(unsafe_code)]
+
+mod check;
+mod command;
+mod image;
+mod sealed;
+mod tidy;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+
+/// The project commands. Results are in out/<board>/, caches in ~/.cache/keelson (KEELSON_CACHE).
+#[derive(Parser)]
+#[command(name = "cargo xtask", disable_version_flag = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Builds the image of a board into out/<board>/.
+    Build(image::Arguments),
+    /// Formatting, lints, house rules and host tests.
+    Check,
+    /// Looks for breaches of the house rules only.
+    Tidy,
+    /// Runs the tests of a tier and ends with `N passed, N failed`.
+    Test(check::TestArguments),
+    /// Builds both images for tests and runs the VM suites.
+    VmTest(check::VmArguments),
+    /// Resolves the wanted packages anew and writes the lock (runs on the host).
+    Lock {
+        /// Where to write it [default: board/packages.lock].
+        file: Option<PathBuf>,
+    },
+}
+
+fn main() -> ExitCode {
+    match run(Arguments::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> anyhow::Result<()> {
+    match command {
+        // The lock is made with the host's apt, everything else with what is in the root.
+        Command::Lock { .. } => Err(sealed::run_inside()),
+        _ if !sealed::inside() => Err(sealed::run_inside()),
+        Command::Build(arguments) => image::build(&arguments).map(drop),
+        Command::Check => check::check(),
+        Command::Tidy => tidy::run(),
+        Command::Test(arguments) => check::test(&arguments),
+        Command::VmTest(arguments) => check::vm_test(&arguments),
+    }
+}

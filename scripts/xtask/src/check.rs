@@ -1,0 +1,103 @@
+//! `check`, `test` and `vm-test`: what must pass before a change is taken.
+
+use std::{env, process::Command};
+
+use anyhow::{Result, ensure};
+use imager::Profile;
+
+use crate::{
+    command::{Counts, as_test, run, run_tests},
+    image, tidy,
+};
+
+/// The boards that the VM suites boot.
+const BOARDS: [&str; 2] = ["qemu-x86_64", "qemu-arm64"];
+
+/// The other architecture: the root holds its standard library, its C compiler and its libraries.
+const CROSS: &str = "aarch64-unknown-linux-gnu";
+
+/// Which tests.
+#[derive(Debug, clap::Args)]
+pub struct TestArguments {
+    /// Only those that need no VM.
+    #[arg(long, conflicts_with = "full")]
+    pub host: bool,
+    /// Every boot cell and the long runs (hours).
+    #[arg(long)]
+    pub full: bool,
+}
+
+/// Which VM suites.
+#[derive(Debug, clap::Args)]
+pub struct VmArguments {
+    /// A part of the names of the wanted trials, as `node/x86_64` or `bad-input`.
+    pub name: Option<String>,
+    /// How much of each suite: `ci` is minutes, `full` is hours.
+    #[arg(long, default_value = "ci", value_parser = ["ci", "full"])]
+    pub tier: String,
+    /// Boot what is in out/ as it is, instead of building it first.
+    #[arg(long)]
+    pub no_build: bool,
+}
+
+/// `cargo`, the one that runs this program.
+fn cargo() -> Command {
+    Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+}
+
+/// Formatting, lints, house rules, host tests, and whether the other architecture still compiles.
+fn host() -> Result<Counts> {
+    let mut counts = Counts::default();
+    counts.add(as_test("formatting", run(cargo().args(["fmt", "--all", "--", "--check"]))));
+    counts.add(as_test("house rules", tidy::run()));
+    let lints = ["clippy", "--quiet", "--locked", "--workspace", "--all-targets", "--all-features", "--", "-D", "warnings"];
+    counts.add(as_test("lints", run(cargo().args(lints))));
+    // keelson and what it is made of; the builder and the harness run on the build machine only.
+    let cross = ["check", "--quiet", "--locked", "--target", CROSS, "--package", "keelson", "--package", "keelctl"];
+    counts.add(as_test("the other architecture compiles", run(cargo().args(cross))));
+    counts.add(run_tests(cargo().args(["test", "--locked", "--workspace", "--no-fail-fast"]))?);
+    Ok(counts)
+}
+
+/// `cargo xtask check`.
+pub fn check() -> Result<()> {
+    verdict(host()?)
+}
+
+/// `cargo xtask test`: what `scripts/test` and CI run.
+pub fn test(arguments: &TestArguments) -> Result<()> {
+    let mut counts = host()?;
+    if !arguments.host {
+        let tier = if arguments.full { "full" } else { "ci" };
+        counts.add(vms(&VmArguments { name: None, tier: tier.to_owned(), no_build: false })?);
+    }
+    verdict(counts)
+}
+
+/// `cargo xtask vm-test`.
+pub fn vm_test(arguments: &VmArguments) -> Result<()> {
+    verdict(vms(arguments)?)
+}
+
+fn vms(arguments: &VmArguments) -> Result<Counts> {
+    if !arguments.no_build {
+        for board in BOARDS {
+            let built = as_test(&format!("image of {board}"), image::build(&image::Arguments::of(board, Profile::Fast)).map(drop));
+            if built.failed > 0 {
+                return Ok(built);
+            }
+        }
+    }
+    let mut command = cargo();
+    command.args(["test", "--quiet", "--locked", "--package", "qemu", "--features", "vm", "--test", "vm", "--"]);
+    // One machine at a time: two emulated processors each, and waits with limits that a crowded host would break.
+    command.args(["--test-threads", "1"]).args(&arguments.name).env("KEELSON_TIER", &arguments.tier);
+    run_tests(&mut command)
+}
+
+/// The last line, alone on its line: what CI reads.
+fn verdict(counts: Counts) -> Result<()> {
+    println!("{} passed, {} failed", counts.passed, counts.failed);
+    ensure!(counts.failed == 0, "{} failed; the reasons are above", counts.failed);
+    Ok(())
+}

@@ -1,0 +1,68 @@
+//! `build`: hands a board to the image builder.
+
+use std::{
+    path::{Path, PathBuf},
+    thread::available_parallelism,
+};
+
+use anyhow::{Context, Result};
+use imager::{BuildRequest, Built, LockState, PlainProgress, Profile};
+
+use crate::sealed;
+
+/// What to build.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Arguments {
+    /// A folder below board/ of the project or of an external folder, as `qemu-x86_64`.
+    pub board: String,
+    /// A folder of the project's shape that adds boards, packages, kernel fragments, overlay files and partitions; may be repeated.
+    #[arg(long, value_name = "DIR")]
+    pub external: Vec<PathBuf>,
+    /// Fail when the mirror no longer has a locked package, instead of resolving all of them anew.
+    #[arg(long)]
+    pub locked: bool,
+    /// How the programs are compiled: `release` is what is shipped, `fast` links in seconds.
+    #[arg(long, value_parser = profile, default_value = "release")]
+    pub profile: Profile,
+}
+
+impl Arguments {
+    /// A board of this project with everything else at its default.
+    pub fn of(board: &str, profile: Profile) -> Self {
+        Self { board: board.to_owned(), external: Vec::new(), locked: false, profile }
+    }
+}
+
+fn profile(name: &str) -> Result<Profile, String> {
+    [Profile::Release, Profile::Fast]
+        .into_iter()
+        .find(|profile| profile.name() == name)
+        .ok_or_else(|| "may be `release` or `fast`".to_owned())
+}
+
+/// Builds the image.
+pub fn build(arguments: &Arguments) -> Result<Built> {
+    let project = sealed::project().canonicalize().context("find the project's folder")?;
+    let (lock, lock_state) = lock_in_force(&project);
+    let request = BuildRequest {
+        cache: PathBuf::from("/cache"),
+        out: project.join("out"),
+        board: arguments.board.clone(),
+        external: arguments.external.clone(),
+        profile: arguments.profile,
+        lock,
+        lock_state,
+        jobs: available_parallelism().map_or(1, usize::from),
+        project,
+    };
+    imager::build(&request, &PlainProgress::default()).with_context(|| format!("build {}", arguments.board))
+}
+
+/// The lock that the root was made from; `scripts/enter` names it.
+fn lock_in_force(project: &Path) -> (PathBuf, LockState) {
+    let release = project.join("board/packages.lock");
+    match std::env::var_os("KEELSON_PACKAGES_LOCK").map(PathBuf::from) {
+        Some(lock) if lock != release => (lock, LockState::ResolvedAnew),
+        _ => (release, LockState::Release),
+    }
+}
