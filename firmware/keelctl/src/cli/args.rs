@@ -1,0 +1,409 @@
+//! Arguments and help texts.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Talks to Keelson nodes, and to every node of that API.
+///
+/// A first start, from configuration to a running node:
+///   keelctl gen config mycluster https://10.0.0.10:6443
+///   keelctl apply-config --insecure -n 10.0.0.10 -f controlplane.yaml
+///   keelctl config merge ./talosconfig
+///   keelctl config endpoint 10.0.0.10
+///   keelctl version -n 10.0.0.10
+#[derive(Debug, Parser)]
+#[command(name = "keelctl", version, verbatim_doc_comment, max_term_width = 100)]
+pub struct Cli {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Which nodes, and as whom.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Global {
+    /// Nodes the command is for (address or name; several with commas). Default: those of the context
+    #[arg(short, long, global = true, value_delimiter = ',', value_name = "NODE")]
+    pub nodes: Vec<String>,
+    /// Where to connect, `host[:port]`, port 50000 when left out. Default: those of the context
+    #[arg(short, long, global = true, value_delimiter = ',', value_name = "ENDPOINT")]
+    pub endpoints: Vec<String>,
+    /// Client configuration. Default: $TALOSCONFIG, else $TALOS_HOME/config, else ~/.talos/config
+    #[arg(long, global = true, value_name = "FILE")]
+    pub talosconfig: Option<PathBuf>,
+    /// Context of the client configuration. Default: its current one
+    #[arg(long, global = true, value_name = "NAME")]
+    pub context: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Make configurations and secrets (no node needed)
+    #[command(subcommand)]
+    Gen(Gen),
+    /// Look at and change the client configuration (no node needed)
+    #[command(subcommand)]
+    Config(Config),
+    /// Give a node its configuration
+    #[command(visible_alias = "apply")]
+    ApplyConfig(ApplyConfig),
+    /// Versions of this client and of nodes
+    Version(Version),
+    /// Host names of nodes
+    Hostname,
+    /// Services with state and health; with an id, one of them in detail
+    #[command(visible_aliases = ["service"])]
+    Services(Services),
+    /// Kernel messages
+    Dmesg(Dmesg),
+    /// Log of a service
+    #[command(visible_alias = "log")]
+    Logs(Logs),
+    /// What happens on nodes: sequences, phases, tasks, services, stages
+    Events(Events),
+    /// Mounted file systems
+    #[command(visible_alias = "mount")]
+    Mounts(Output),
+    /// Memory use
+    #[command(visible_aliases = ["free", "m"])]
+    Memory(Memory),
+    /// Running processes
+    #[command(visible_aliases = ["ps", "p"])]
+    Processes(Processes),
+    /// Disks
+    Disks(Disks),
+    /// Files of a folder
+    #[command(visible_alias = "list")]
+    Ls(Ls),
+    /// Print a file of a node
+    #[command(visible_alias = "cat")]
+    Read(Read),
+    /// Restart nodes
+    Reboot(Reboot),
+    /// Power nodes off
+    Shutdown(Shutdown),
+}
+
+/// How results are shown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    #[default]
+    Table,
+    Json,
+    Yaml,
+}
+
+#[derive(Clone, Copy, Debug, Args)]
+pub struct Output {
+    /// How to show the result
+    #[arg(short, long, value_enum, default_value_t = Format::Table)]
+    pub output: Format,
+}
+
+/// Talking to a node that has no configuration yet.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Insecure {
+    /// Connect straight to the nodes without certificates (a node in maintenance mode)
+    #[arg(short, long)]
+    pub insecure: bool,
+    /// With --insecure: accept only the server key with this fingerprint, which the node shows on its console
+    #[arg(long, value_name = "BASE64", requires = "insecure")]
+    pub cert_fingerprint: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Gen {
+    /// Make controlplane.yaml, worker.yaml and talosconfig for a new cluster
+    Config(GenConfig),
+    /// Make a secrets bundle, to generate the same cluster's files again later (gen config --with-secrets)
+    Secrets(GenSecrets),
+}
+
+#[derive(Debug, Args)]
+pub struct GenConfig {
+    /// Cluster name: a DNS label
+    pub name: String,
+    /// URL of the Kubernetes API server, such as https://10.0.0.10:6443
+    pub endpoint: String,
+    /// Folder for the files; with one output type, the file. `-` prints it
+    #[arg(short, long, value_name = "PATH")]
+    pub output: Option<PathBuf>,
+    /// Which files
+    #[arg(short = 't', long, value_enum, value_delimiter = ',', default_values_t = [FileKind::Controlplane, FileKind::Worker, FileKind::Talosconfig])]
+    pub output_types: Vec<FileKind>,
+    /// Use this secrets bundle instead of making new secrets
+    #[arg(long, value_name = "FILE")]
+    pub with_secrets: Option<PathBuf>,
+    /// Overwrite files that are there
+    #[arg(long)]
+    pub force: bool,
+    /// Disk named in the install section
+    #[arg(long, value_name = "DEVICE", default_value = machine_config::DEFAULT_INSTALL_DISK)]
+    pub install_disk: String,
+    /// Installer image named in the install section
+    #[arg(long, value_name = "IMAGE", default_value = machine_config::DEFAULT_INSTALL_IMAGE)]
+    pub install_image: String,
+    /// Further names and addresses for the certificates of both APIs
+    #[arg(long, value_delimiter = ',', value_name = "NAME")]
+    pub additional_sans: Vec<String>,
+    /// Domain of the cluster's services
+    #[arg(long, value_name = "DOMAIN", default_value = "cluster.local")]
+    pub dns_domain: String,
+}
+
+/// A file of a new cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum FileKind {
+    Controlplane,
+    Worker,
+    Talosconfig,
+}
+
+#[derive(Debug, Args)]
+pub struct GenSecrets {
+    /// File to write; `-` prints it
+    #[arg(short, long, value_name = "FILE", default_value = "secrets.yaml")]
+    pub output_file: PathBuf,
+    /// Overwrite a file that is there
+    #[arg(long)]
+    pub force: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Config {
+    /// Set the current context's endpoints
+    #[command(visible_alias = "endpoints")]
+    Endpoint {
+        /// Addresses or names, with a port if it is not 50000
+        endpoints: Vec<String>,
+    },
+    /// Set the current context's default nodes
+    #[command(visible_alias = "nodes")]
+    Node {
+        /// Addresses or names
+        nodes: Vec<String>,
+    },
+    /// Choose the current context
+    #[command(visible_alias = "use-context")]
+    Context {
+        /// Its name
+        name: String,
+    },
+    /// List the contexts
+    Contexts(Output),
+    /// Show the current context: endpoints, nodes, role and end of its certificate
+    Info(Output),
+    /// Add the contexts of another client configuration
+    Merge {
+        /// The other file
+        file: PathBuf,
+    },
+}
+
+#[derive(Debug, Args)]
+pub struct ApplyConfig {
+    /// Configuration file; `-` reads standard input
+    #[arg(short, long, value_name = "FILE")]
+    pub file: PathBuf,
+    #[command(flatten)]
+    pub insecure: Insecure,
+    /// When it takes effect
+    #[arg(short, long, value_enum, default_value_t = Mode::Auto)]
+    pub mode: Mode,
+    /// With mode try: after how long the node goes back to the old configuration
+    #[arg(long, value_name = "DURATION", default_value = "1m")]
+    pub timeout: jiff::SignedDuration,
+    /// Only show what would change
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Mode {
+    /// Let the node decide
+    Auto,
+    /// At once; refused when that is not possible
+    NoReboot,
+    /// With a restart
+    Reboot,
+    /// At the next restart
+    Staged,
+    /// At once, and back again after --timeout
+    Try,
+}
+
+#[derive(Debug, Args)]
+pub struct Version {
+    #[command(flatten)]
+    pub insecure: Insecure,
+    /// Only this client's version
+    #[arg(long)]
+    pub client: bool,
+    /// Only the version numbers
+    #[arg(long)]
+    pub short: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Services {
+    /// Show this one in detail
+    pub id: Option<String>,
+    #[command(flatten)]
+    pub insecure: Insecure,
+    #[command(flatten)]
+    pub output: Output,
+}
+
+#[derive(Debug, Args)]
+pub struct Dmesg {
+    /// Go on with new messages
+    #[arg(short, long)]
+    pub follow: bool,
+    /// Only new messages (implies --follow)
+    #[arg(long)]
+    pub tail: bool,
+    #[command(flatten)]
+    pub insecure: Insecure,
+}
+
+#[derive(Debug, Args)]
+pub struct Logs {
+    /// Service
+    pub id: String,
+    /// Go on with new lines
+    #[arg(short, long)]
+    pub follow: bool,
+    /// How many past lines; -1 is all
+    #[arg(long, default_value_t = -1, allow_negative_numbers = true)]
+    pub tail: i32,
+    #[command(flatten)]
+    pub insecure: Insecure,
+}
+
+#[derive(Debug, Args)]
+pub struct Events {
+    /// How many past events; -1 is all. Ends only by --duration or a key
+    #[arg(long, default_value_t = 0, allow_negative_numbers = true)]
+    pub tail: i32,
+    /// Past events of this span (5m)
+    #[arg(long, value_name = "DURATION")]
+    pub duration: Option<jiff::SignedDuration>,
+    /// Past events after this event id
+    #[arg(long, value_name = "ID")]
+    pub since: Option<String>,
+    /// Only events of this action
+    #[arg(long, value_name = "ID")]
+    pub actor_id: Option<String>,
+    /// Stop after the past events instead of waiting for new ones: ends when nothing comes for a second
+    #[arg(long)]
+    pub no_follow: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Memory {
+    /// Every figure of the kernel
+    #[arg(short, long)]
+    pub verbose: bool,
+    #[command(flatten)]
+    pub insecure: Insecure,
+    #[command(flatten)]
+    pub output: Output,
+}
+
+#[derive(Debug, Args)]
+pub struct Processes {
+    /// Order
+    #[arg(short, long, value_enum, default_value_t = Sort::Rss)]
+    pub sort: Sort,
+    #[command(flatten)]
+    pub output: Output,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Sort {
+    Rss,
+    Cpu,
+}
+
+#[derive(Debug, Args)]
+pub struct Disks {
+    #[command(flatten)]
+    pub insecure: Insecure,
+    #[command(flatten)]
+    pub output: Output,
+}
+
+#[derive(Debug, Args)]
+pub struct Ls {
+    /// Folder
+    #[arg(default_value = "/")]
+    pub path: String,
+    /// Show mode, owner, size and time
+    #[arg(short, long)]
+    pub long: bool,
+    /// Go down into folders
+    #[arg(short, long)]
+    pub recurse: bool,
+    /// How deep to go down; 1 is the folder's own entries
+    #[arg(short, long, value_name = "N", default_value_t = 0)]
+    pub depth: i32,
+    /// Only these: f files, d folders, l links
+    #[arg(short = 't', long = "type", value_enum, value_delimiter = ',')]
+    pub types: Vec<FileType>,
+    #[command(flatten)]
+    pub output: Output,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum FileType {
+    F,
+    D,
+    L,
+}
+
+#[derive(Debug, Args)]
+pub struct Read {
+    /// File, absolute
+    pub path: String,
+}
+
+#[derive(Debug, Args)]
+pub struct Reboot {
+    /// How
+    #[arg(short, long, value_enum, default_value_t = RebootMode::Default)]
+    pub mode: RebootMode,
+    #[command(flatten)]
+    pub wait: Wait,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum RebootMode {
+    /// Stop everything in order
+    Default,
+    /// Through the firmware, even where a shorter way exists
+    Powercycle,
+    /// Without stopping workloads in order
+    Force,
+}
+
+#[derive(Debug, Args)]
+pub struct Shutdown {
+    /// Without stopping workloads in order
+    #[arg(long)]
+    pub force: bool,
+    #[command(flatten)]
+    pub wait: Wait,
+}
+
+/// Waiting for an action to be over.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct Wait {
+    /// Wait until it is done and show its steps
+    #[arg(long, default_value_t = true, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    pub wait: bool,
+    /// How long to wait
+    #[arg(long, value_name = "DURATION", default_value = "30m")]
+    pub timeout: jiff::SignedDuration,
+}
