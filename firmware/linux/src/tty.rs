@@ -8,6 +8,7 @@ use std::{
     io,
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use nix::{
@@ -22,6 +23,7 @@ use nix::{
     },
     unistd,
 };
+use tokio::io::unix::AsyncFd;
 
 /// A terminal operation failed.
 #[derive(Debug, thiserror::Error)]
@@ -174,6 +176,15 @@ impl Tty {
         let answer = unsafe { libc::ioctl(self.fd.as_raw_fd(), libc::TIOCOUTQ, &raw mut count) };
         (answer == 0).then(|| usize::try_from(count).unwrap_or_default())
     }
+}
+
+/// Registers a terminal with the reactor of the current runtime, to wait until it can be read or written.
+///
+/// # Errors
+/// The reactor's, when the descriptor cannot be polled.
+pub fn watch(tty: Arc<Tty>) -> io::Result<AsyncFd<Arc<Tty>>> {
+    // SAFETY: the descriptor is owned by the `Tty`, which the returned value keeps alive through its `Arc`; it is never replaced.
+    Ok(unsafe { AsyncFd::register(tty) }?)
 }
 
 impl AsFd for Tty {

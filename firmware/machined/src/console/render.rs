@@ -177,7 +177,7 @@ fn link(link: &LinkStatus) -> String {
 
 /// What a person types next: the certificate to compare with and the commands, ready to copy.
 fn maintenance(snapshot: &Snapshot) -> Vec<String> {
-    let Some(fingerprint) = &snapshot.api.fingerprint else {
+    let Some(fingerprint) = &snapshot.api.maintenance_fingerprint else {
         return vec!["setup    the API is being started".to_owned()];
     };
     let mut lines = vec![format!("setup    certificate fingerprint {fingerprint}")];

@@ -6,7 +6,7 @@ use linux::tty::Tty;
 use tokio::{io::unix::AsyncFd, sync::watch};
 use tokio_util::sync::CancellationToken;
 
-use super::{port::Port, session::{Session, Watched}, snapshot::World};
+use super::{port::Port, session::Session, snapshot::World};
 use crate::node::{ApiStatus, BootStatus, ConfigStatus, DiskStatus, MachineStatus, NetworkStatus, Node, ServiceStatus};
 
 /// Most that is taken from a terminal at once; more is noise and is read in the next round.
@@ -14,7 +14,7 @@ const READ: usize = 256;
 
 /// Runs until the node stops or the terminal is gone.
 pub(super) async fn run(port: Arc<Port>, world: World, stop: CancellationToken) {
-    let fd = match AsyncFd::new(port.tty()) {
+    let fd = match linux::tty::watch(port.tty()) {
         Ok(fd) => fd,
         Err(error) => {
             // The log still reaches it: push() sends by itself what the driver takes.

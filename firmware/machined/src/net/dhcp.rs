@@ -1,0 +1,278 @@
+//! DHCPv4: the client behind a trait, and the task of one link that keeps it going.
+//!
+//! The exchange itself (messages, retransmission with back-off, T1 and T2) is the `mozim` crate's. On top of it here:
+//! a refused or unanswered request starts over, a renewal that stays unanswered is broadcast, a plugged cable verifies
+//! the lease, a failing client is rebuilt with back-off. A lease is given up when it is refused or has run out, never
+//! because a server is silent.
+
+use std::{future::Future, time::Duration};
+
+use ipnet::Ipv4Net;
+use mozim::{DhcpV4Client, DhcpV4Config, DhcpV4Lease, DhcpV4State};
+use tokio::{
+    sync::{mpsc, watch},
+    time::{Instant, sleep, timeout},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{cmdline, model::Lease};
+
+/// An offer is confirmed within this, or discovery starts over (the client does not see a refusal here).
+const REQUEST_LIMIT: Duration = Duration::from_secs(5);
+/// A renewal is answered within this, or it is broadcast for any server (the client does not see a refusal here).
+const RENEW_LIMIT: Duration = Duration::from_secs(10);
+/// A failing client is rebuilt after this, doubled each time.
+const REBUILD: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+/// The verification of a lease gives up on silent servers no sooner than after 3 + 7 + 15 + 31 s (its fixed schedule).
+/// One that ends sooner was refused.
+const SILENCE: Duration = Duration::from_secs(50);
+
+/// Where a client is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Looking for a server.
+    Discovering,
+    /// The known lease was refused; looking for a server.
+    Refused,
+    /// Asking for what was offered.
+    Requesting,
+    /// It holds a lease and waits for the time to renew it.
+    Bound(Box<Lease>),
+    /// Asking for more time.
+    Renewing,
+}
+
+/// A DHCP client failed; it must be started anew.
+#[derive(Debug, thiserror::Error)]
+#[error("DHCP client")]
+pub struct ClientError(#[from] mozim::DhcpError);
+
+/// A DHCP client of one link.
+pub trait Client: Send {
+    /// Forgets everything and looks for a server, introducing itself by `hostname`.
+    fn discover(&mut self, hostname: Option<&str>) -> impl Future<Output = Result<(), ClientError>> + Send;
+    /// Asks whether the lease it holds is still good; looks for a server when it holds none.
+    fn verify(&mut self, hostname: Option<&str>) -> impl Future<Output = Result<(), ClientError>> + Send;
+    /// Goes on until the state changes.
+    fn next(&mut self) -> impl Future<Output = Result<State, ClientError>> + Send;
+}
+
+/// What the owner of the link hears.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A lease, new or renewed.
+    Bound {
+        /// Kernel index of the link.
+        link: u32,
+        /// What was granted.
+        lease: Box<Lease>,
+        /// When it runs out.
+        until: Instant,
+    },
+    /// The lease is gone.
+    Lost {
+        /// Kernel index of the link.
+        link: u32,
+    },
+}
+
+/// What the client's task follows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Conditions {
+    /// The cable is plugged in.
+    pub carrier: bool,
+    /// The node's own name, if it has one.
+    pub hostname: Option<String>,
+}
+
+/// Keeps a client going until `stop`.
+pub async fn drive(
+    mut client: impl Client,
+    link: u32,
+    mut conditions: watch::Receiver<Conditions>,
+    events: mpsc::Sender<Event>,
+    stop: CancellationToken,
+) {
+    let work = async {
+        let mut rebuild = REBUILD.0;
+        let mut until: Option<Instant> = None;
+        loop {
+            if conditions.wait_for(|now| now.carrier).await.is_err() {
+                return;
+            }
+            let hostname = conditions.borrow_and_update().hostname.clone();
+            let held = until.is_some_and(|until| Instant::now() < until);
+            let ended = tokio::select! {
+                ended = attempt(&mut client, link, held, hostname.as_deref(), &events, &mut until) => Some(ended),
+                changed = conditions.changed() => if changed.is_err() { return } else { None },
+            };
+            match ended {
+                Some(Err(error)) => {
+                    log::warn!("link {link}: {}, again in {} s", daemon::report(&error), rebuild.as_secs());
+                    sleep(rebuild).await;
+                    rebuild = (rebuild * 2).min(REBUILD.1);
+                }
+                // The owner of the link is gone.
+                Some(Ok(())) => return,
+                None => rebuild = REBUILD.0,
+            }
+        }
+    };
+    tokio::select! {
+        () = work => {}
+        () = stop.cancelled() => {}
+    }
+}
+
+/// From a start to the first failure; `Ok` when nobody listens any more.
+async fn attempt(
+    client: &mut impl Client,
+    link: u32,
+    held: bool,
+    hostname: Option<&str>,
+    events: &mpsc::Sender<Event>,
+    until: &mut Option<Instant>,
+) -> Result<(), ClientError> {
+    if held { client.verify(hostname).await? } else { client.discover(hostname).await? };
+    let mut state = State::Discovering;
+    let mut renew_limit = RENEW_LIMIT;
+    loop {
+        let limit = match state {
+            State::Requesting => REQUEST_LIMIT,
+            State::Renewing => renew_limit,
+            _ => Duration::MAX,
+        };
+        let Ok(next) = timeout(limit, client.next()).await else {
+            match state {
+                State::Renewing => client.verify(hostname).await?,
+                _ => client.discover(hostname).await?,
+            }
+            state = State::Discovering;
+            continue;
+        };
+        state = next?;
+        let event = match &state {
+            State::Bound(lease) => {
+                let end = Instant::now() + lease.lifetime;
+                renew_limit = RENEW_LIMIT.min(lease.lifetime / 4);
+                *until = Some(end);
+                Event::Bound { link, lease: lease.clone(), until: end }
+            }
+            State::Refused => {
+                *until = None;
+                Event::Lost { link }
+            }
+            _ => continue,
+        };
+        if events.send(event).await.is_err() {
+            return Ok(());
+        }
+    }
+}
+
+/// `mozim` behind the trait.
+#[derive(Debug)]
+pub struct Mozim {
+    name: String,
+    index: u32,
+    mac: [u8; 6],
+    client: DhcpV4Client,
+    lease: Option<DhcpV4Lease>,
+    verifying: Option<Instant>,
+}
+
+impl Mozim {
+    /// A client for a link; the client id is its hardware address.
+    ///
+    /// # Errors
+    /// [`ClientError`] when the crate does not take the link.
+    pub async fn new(name: &str, index: u32, mac: [u8; 6]) -> Result<Self, ClientError> {
+        let client = DhcpV4Client::init(config(name, index, mac, None)?, None).await?;
+        Ok(Self { name: name.to_owned(), index, mac, client, lease: None, verifying: None })
+    }
+
+    async fn restart(&mut self, hostname: Option<&str>) -> Result<(), ClientError> {
+        self.verifying = self.lease.is_some().then(Instant::now);
+        let config = config(&self.name, self.index, self.mac, hostname)?;
+        self.client = DhcpV4Client::init(config, self.lease.clone()).await?;
+        Ok(())
+    }
+}
+
+fn config(name: &str, index: u32, mac: [u8; 6], hostname: Option<&str>) -> Result<DhcpV4Config, ClientError> {
+    let mut config = DhcpV4Config::new(name);
+    config.set_iface_index(index);
+    config.set_iface_mac_raw(&mac)?;
+    config.use_mac_as_client_id();
+    if let Some(hostname) = hostname {
+        config.set_host_name(hostname);
+    }
+    Ok(config)
+}
+
+impl Client for Mozim {
+    async fn discover(&mut self, hostname: Option<&str>) -> Result<(), ClientError> {
+        self.lease = None;
+        self.restart(hostname).await
+    }
+
+    async fn verify(&mut self, hostname: Option<&str>) -> Result<(), ClientError> {
+        self.restart(hostname).await
+    }
+
+    async fn next(&mut self) -> Result<State, ClientError> {
+        let state = self.client.run().await?;
+        let verifying = self.verifying.take();
+        Ok(match state {
+            DhcpV4State::Done(lease) => {
+                let granted = Box::new(granted(&lease));
+                self.lease = Some(*lease);
+                State::Bound(granted)
+            }
+            DhcpV4State::InitReboot => match verifying {
+                Some(since) if since.elapsed() < SILENCE => {
+                    self.lease = None;
+                    State::Refused
+                }
+                _ => State::Discovering,
+            },
+            DhcpV4State::Selecting => State::Requesting,
+            DhcpV4State::Renewing | DhcpV4State::Rebinding => State::Renewing,
+        })
+    }
+}
+
+/// What we use of a lease. Names that are not names are left out: they come from whoever answers on the wire.
+fn granted(lease: &DhcpV4Lease) -> Lease {
+    let name = |text: &String| {
+        let text = text.trim_end_matches(['.', '\0']);
+        cmdline::hostname(text).then(|| text.to_owned())
+    };
+    // The mask's ones decide; one that is no mask is no reason to have no address.
+    let prefix = lease.prefix_length();
+    let address = Ipv4Net::new(lease.yiaddr, if prefix == 0 { 32 } else { prefix });
+    let routes = lease.classless_routes.iter().flatten();
+    let mut search: Vec<String> = lease.domain_name.iter().filter_map(name).collect();
+    for domain in lease.domain_search.iter().flatten().filter_map(name) {
+        if !search.contains(&domain) {
+            search.push(domain);
+        }
+    }
+    Lease {
+        address: address.unwrap_or_else(|_| lease.yiaddr.into()),
+        routers: lease.gateways.clone().unwrap_or_default(),
+        routes: routes
+            .filter_map(|route| Some((Ipv4Net::new(route.destination, route.prefix_length).ok()?, route.router)))
+            .collect(),
+        resolvers: lease.dns_srvs.clone().unwrap_or_default(),
+        search,
+        hostname: lease.host_name.as_ref().and_then(name),
+        mtu: lease.mtu,
+        server: lease.srv_id,
+        lifetime: Duration::from_secs(lease.lease_time_sec.into()),
+    }
+}
+
+#[cfg(test)]
+#[path = "dhcp_tests.rs"]
+mod tests;

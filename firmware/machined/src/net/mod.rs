@@ -1,0 +1,55 @@
+//! The network: links, addresses, routes, names.
+//!
+//! - [`start`] runs it all: one task that reads the kernel, decides and acts ([`manager`]), one DHCP client a link.
+//! - [`cmdline`], [`plan`] and [`names`] decide, as functions of values; [`kernel`], [`changes`] and [`dhcp`] touch the world.
+//!
+//! Absent so far: DHCPv6, bonds, bridges, VLANs, name servers from router announcements, a lease kept over a reboot.
+
+mod changes;
+pub mod cmdline;
+mod config;
+pub mod dhcp;
+mod kernel;
+mod manager;
+pub mod model;
+pub mod names;
+pub mod plan;
+
+use std::{path::PathBuf, sync::Arc};
+
+use crate::node::Node;
+
+/// Where the network reads and writes; tests put their own.
+#[derive(Clone, Debug)]
+pub struct Paths {
+    /// The kernel command line.
+    pub cmdline: PathBuf,
+    /// Links in sysfs: a link with a `device` here is physical.
+    pub sys_net: PathBuf,
+    /// Network settings of the kernel.
+    pub proc_net: PathBuf,
+    /// Folder of `resolv.conf` and `hosts`.
+    pub etc: PathBuf,
+}
+
+impl Default for Paths {
+    fn default() -> Self {
+        Self {
+            cmdline: "/proc/cmdline".into(),
+            sys_net: "/sys/class/net".into(),
+            proc_net: "/proc/sys/net".into(),
+            etc: "/run/etc".into(),
+        }
+    }
+}
+
+/// Starts the network; returns at once. The tasks belong to `node.tasks` and end with `node.stop`; addresses stay.
+/// Needs `/proc`, `/sys` and `/run`, nothing of the disk: start it early.
+pub fn start(node: &Arc<Node>) {
+    start_with(node, Paths::default());
+}
+
+/// As [`start`], with other paths.
+pub fn start_with(node: &Arc<Node>, paths: Paths) {
+    node.tasks.spawn(manager::run(Arc::clone(node), paths));
+}
