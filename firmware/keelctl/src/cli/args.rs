@@ -407,3 +407,55 @@ pub struct Wait {
     #[arg(long, value_name = "DURATION", default_value = "30m")]
     pub timeout: jiff::SignedDuration,
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory, Parser};
+
+    use super::{Cli, Command, Config};
+
+    #[test]
+    fn the_arguments_contradict_nothing() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn usual_lines_are_understood() {
+        for line in [
+            "gen config c https://10.0.0.1:6443 -o -  -t worker --install-disk /dev/vda --additional-sans a,b --force",
+            "gen secrets -o s.yaml",
+            "apply-config -n 10.0.0.1 -i -f c.yaml -m no-reboot --dry-run",
+            "apply -n a,b -e c -f - -m try --timeout 90s",
+            "version --client --short",
+            "-n a version -i --cert-fingerprint x",
+            "service apid -n a -o json",
+            "logs machined -f --tail -1",
+            "dmesg --tail",
+            "events --tail -1 --duration 5m --no-follow",
+            "ls /var -l -r -d 2 -t f,d",
+            "reboot --wait=false -m force",
+            "shutdown --force --timeout 1m",
+            "config endpoint 10.0.0.1 10.0.0.2:1 --talosconfig t",
+        ] {
+            let words = std::iter::once("keelctl").chain(line.split_whitespace());
+            if let Err(error) = Cli::try_parse_from(words) {
+                panic!("{line}: {error}");
+            }
+        }
+    }
+
+    #[test]
+    fn wrong_lines_are_refused() {
+        for line in ["", "version --cert-fingerprint x", "logs", "apply-config -n a", "reboot -m slow", "gen config c"] {
+            let words = std::iter::once("keelctl").chain(line.split_whitespace());
+            assert!(Cli::try_parse_from(words).is_err(), "{line}");
+        }
+    }
+
+    #[test]
+    fn nodes_may_stand_after_the_command() {
+        let cli = Cli::try_parse_from(["keelctl", "config", "contexts", "-n", "a,b", "-n", "c"]).expect("a line");
+        assert!(matches!(cli.command, Command::Config(Config::Contexts(_))));
+        assert_eq!(cli.global.nodes, ["a", "b", "c"]);
+    }
+}

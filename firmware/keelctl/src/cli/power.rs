@@ -108,19 +108,37 @@ async fn going_down(node: &str, actor: &str, stream: &mut Streaming<Event>) -> R
     Ok(())
 }
 
-/// Waits until the node has another boot id, that is until it has really been restarted and answers again.
+/// Waits until the node has another boot id, that is until it has really been restarted, and says it is ready.
 async fn coming_up(node: &str, client: &Client, before: &str) -> Result<()> {
     eprintln!("{node}: waiting for it to come back");
     loop {
         match tokio::time::timeout(ATTEMPT, client.boot_id()).await {
-            Ok(Ok(id)) if id != before => {
-                eprintln!("{node}: back");
-                return Ok(());
-            }
+            Ok(Ok(id)) if id != before => match ready(node, client).await {
+                Ok(true) => return Ok(()),
+                Ok(false) => {}
+                Err(error) if passing(&error) => {}
+                Err(error) => return Err(error.into()),
+            },
             Ok(Err(error)) if !passing(&error) => return Err(error.into()),
-            Ok(_) | Err(_) => tokio::time::sleep(RETRY).await,
+            Ok(_) | Err(_) => {}
+        }
+        tokio::time::sleep(RETRY).await;
+    }
+}
+
+/// Follows the stages of the node, those already past included, until it runs and is ready. False when the
+/// connection ended before.
+async fn ready(node: &str, client: &Client) -> Result<bool, ClientError> {
+    let mut stream = client.events(EventsRequest { tail_events: -1, ..EventsRequest::default() }).await?;
+    while let Some(event) = next("Events", &mut stream).await? {
+        if let Some(("MachineStatusEvent", message)) = events::describe(&event) {
+            eprintln!("{node}: {message}");
+        }
+        if events::is_ready(&event) {
+            return Ok(true);
         }
     }
+    Ok(false)
 }
 
 /// Errors that a node on its way down or up gives.

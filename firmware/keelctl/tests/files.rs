@@ -1,0 +1,102 @@
+//! The commands that need no node, run as a user runs them.
+
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::Path,
+    process::{Command, Output},
+};
+
+fn keelctl(folder: &Path, line: &str) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_keelctl"))
+        .args(line.split_whitespace())
+        .current_dir(folder)
+        .env_clear()
+        .env("HOME", folder)
+        .output()
+        .expect("keelctl runs")
+}
+
+fn ok(folder: &Path, line: &str) -> String {
+    let output = keelctl(folder, line);
+    assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("text")
+}
+
+fn fails(folder: &Path, line: &str) -> String {
+    let output = keelctl(folder, line);
+    assert_eq!(output.status.code(), Some(1), "{line} should fail");
+    String::from_utf8(output.stderr).expect("text")
+}
+
+#[test]
+fn a_cluster_from_its_secrets() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = folder.path();
+    ok(at, "gen secrets");
+    ok(at, "gen config home https://10.0.0.10:6443 --with-secrets secrets.yaml --install-disk /dev/vda --additional-sans node.lan");
+    for name in ["secrets.yaml", "controlplane.yaml", "worker.yaml", "talosconfig"] {
+        let mode = fs::metadata(at.join(name)).expect(name).permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{name}");
+    }
+    let read = |name: &str| fs::read_to_string(at.join(name)).expect(name);
+    let parsed = machine_config::Config::parse(&read("controlplane.yaml")).expect("valid");
+    assert_eq!(parsed.config.machine_type(), machine_config::MachineType::ControlPlane);
+    assert_eq!(parsed.config.cert_sans(), ["node.lan"]);
+    assert!(parsed.config.machine_ca().key_pem.is_some());
+    let worker = machine_config::Config::parse(&read("worker.yaml")).expect("valid").config;
+    assert!(worker.machine_ca().key_pem.is_none());
+    let printed = ok(at, "gen config home https://10.0.0.10:6443 --with-secrets secrets.yaml --install-disk /dev/vda --additional-sans node.lan -t worker -o -");
+    assert_eq!(printed, read("worker.yaml"), "the same secrets give the same file");
+}
+
+#[test]
+fn files_that_are_there_are_kept() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = folder.path();
+    fs::write(at.join("worker.yaml"), "mine").expect("written");
+    let text = fails(at, "gen config home https://10.0.0.10:6443");
+    assert!(text.contains("worker.yaml") && text.contains("--force"), "{text}");
+    assert_eq!(fs::read_to_string(at.join("worker.yaml")).expect("there"), "mine");
+    assert!(!at.join("controlplane.yaml").exists());
+}
+
+#[test]
+fn wrong_input_is_explained() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = folder.path();
+    for (line, wanted) in [
+        ("gen config Home https://10.0.0.10", "DNS label"),
+        ("gen config home 10.0.0.10:6443", "https://"),
+        ("gen config home https://10.0.0.10 -o -", "--output-types"),
+        ("gen config home https://10.0.0.10 --with-secrets none.yaml", "none.yaml"),
+        ("version", "config context"),
+        ("version -i", "--nodes"),
+        ("config context nobody", "nobody"),
+        ("config merge none", "none"),
+        ("version -n a --context x", "\"x\""),
+    ] {
+        let text = fails(at, line);
+        assert!(text.contains(wanted), "{line}: {text}");
+    }
+}
+
+#[test]
+fn the_client_configuration_is_kept_by_commands() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = folder.path();
+    ok(at, "gen config home https://10.0.0.10:6443 -t talosconfig -o t");
+    ok(at, "config merge t");
+    ok(at, "config endpoint 10.0.0.10 [fd00::1]:5000");
+    ok(at, "config node 10.0.0.10");
+    let info = ok(at, "config info");
+    assert!(info.contains("os:admin") && info.contains("10.0.0.10,[fd00::1]:5000") && info.contains("364 days"), "{info}");
+    ok(at, "config merge t");
+    let contexts = ok(at, "config contexts");
+    assert!(contexts.lines().any(|line| line.starts_with("*         home-1")), "{contexts}");
+    ok(at, "config context home");
+    let mode = fs::metadata(at.join(".talos/config")).expect("there").permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let text = fails(at, "version -e 127.0.0.1:1");
+    assert!(text.contains("127.0.0.1") && text.to_lowercase().contains("refused"), "{text}");
+}
