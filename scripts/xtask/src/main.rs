@@ -3,15 +3,18 @@
 //! - [`sealed`]: everything runs inside the sealed build root; outside of it a command starts itself again inside
 //! - [`image`]: `build`, on the image builder
 //! - [`check`]: `check` and `test`: formatting, lints, house rules, host tests, VM suites, and one line that sums them up
+//! - [`quickstart`], [`bench`]: a node to look at, and measured ones; both on the harness in `qemu/`
 //! - [`tidy`]: the house rules that no compiler knows
 //!
 //! Absent on purpose: making the root itself and its package lock; that has to work before any Rust does, so it is in the
 //! shells beside this crate (`scripts/root`, `scripts/lock`, `scripts/enter`).
 #![forbid(unsafe_code)]
 
+mod bench;
 mod check;
 mod command;
 mod image;
+mod quickstart;
 mod sealed;
 mod tidy;
 
@@ -39,6 +42,10 @@ enum Command {
     Test(check::TestArguments),
     /// Builds both images for tests and runs the VM suites.
     VmTest(check::VmArguments),
+    /// Measured figures: `bench boot --json`.
+    Bench(bench::Arguments),
+    /// Builds an image, boots it, configures it and shows the running node.
+    Quickstart(quickstart::Arguments),
     /// Resolves the wanted packages anew and writes the lock (runs on the host).
     Lock {
         /// Where to write it [default: board/packages.lock].
@@ -65,6 +72,8 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Check => check::check(),
         Command::Tidy => tidy::run(),
         Command::Test(arguments) => check::test(&arguments),
+        Command::Bench(arguments) => bench::run(&arguments),
+        Command::Quickstart(arguments) => quickstart::run(&arguments),
         Command::VmTest(arguments) => check::vm_test(&arguments),
     }
 }

@@ -1,0 +1,51 @@
+//! `bench`: measured figures, the floor and ours in the same run.
+
+use anyhow::Result;
+use imager::Profile;
+use qemu::Arch;
+
+use crate::image;
+
+/// What to measure.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// Which figures.
+    #[arg(value_parser = ["boot"])]
+    pub name: String,
+    /// Only this architecture [default: both].
+    #[arg(long)]
+    pub arch: Option<Arch>,
+    /// How many times floor and node take turns.
+    #[arg(long, default_value_t = 10)]
+    pub repetitions: usize,
+    /// One JSON object on standard output instead of a table.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Measures the release images.
+pub fn run(arguments: &Arguments) -> Result<()> {
+    let arches: Vec<Arch> = arguments.arch.map_or(Arch::ALL.to_vec(), |arch| vec![arch]);
+    for arch in &arches {
+        image::build(&image::Arguments::of(arch.board(), Profile::Release))?;
+    }
+    let report = qemu::bench::boot(&arches, arguments.repetitions, &|line| eprintln!("{line}"))?;
+    if arguments.json {
+        println!("{}", serde_json::to_string_pretty(&report)?);
+        return Ok(());
+    }
+    for (name, board) in &report.boards {
+        println!("{name:<14} {:>9} {:>9} {:>9} {:>11} {:>6}", "seconds", "floor", "ours", "first boot", "ratio");
+        for (path, figures) in [("fast path", &board.fast), ("firmware", &board.firmware)] {
+            let [floor, ours, first] = [&figures.floor_s, &figures.ours_s, &figures.first_boot_s].map(|spread| spread.median);
+            println!("{name:<14} {path:>9} {floor:>9.2} {ours:>9.2} {first:>11.2} {:>6.2}", figures.ratio);
+        }
+        for (process, kib) in &board.pss_kib {
+            println!("{name:<14} {process}: {kib} KiB PSS");
+        }
+        for (what, bytes) in &board.sizes {
+            println!("{name:<14} {what}: {bytes} bytes");
+        }
+    }
+    Ok(())
+}
