@@ -1,2 +1,28 @@
-//! The one multi-call program of the image.
-fn main() {}
+//! The one multi-call program of the image: the base name of `argv[0]` says which part of the node it is.
+//!
+//! `/sbin/init` and `machined` are PID 1, `apid` is the API's front. No options on purpose: what a part needs comes
+//! from the kernel, the image, or its stdin.
+#![forbid(unsafe_code)]
+
+use std::{env, path::Path, process::ExitCode};
+
+/// Exit code for a name that is none of ours.
+const USAGE: u8 = 2;
+
+fn main() -> ExitCode {
+    let arg0 = env::args_os().next().unwrap_or_default();
+    match Path::new(&arg0).file_name().and_then(|name| name.to_str()) {
+        Some("init" | "machined") => machined::run(),
+        Some("apid") => apid::run(),
+        // The kernel may have been told init=/usr/bin/keelson.
+        _ if std::process::id() == 1 => machined::run(),
+        _ => {
+            eprintln!(
+                "keelson {}: the program of a Keelson node; called as `init` it is PID 1, called as `apid` the API's front.\n\
+                 It is of no use by hand: talk to a node with keelctl.",
+                env!("CARGO_PKG_VERSION")
+            );
+            ExitCode::from(USAGE)
+        }
+    }
+}

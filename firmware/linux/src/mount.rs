@@ -5,6 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use nix::mount::MsFlags;
 use sys_mount::UnmountFlags;
 pub use sys_mount::MountFlags as Flags;
 
@@ -57,6 +58,17 @@ pub fn mount(device: impl AsRef<Path>, target: &Path, fstype: &str, flags: Flags
 pub fn remount(target: &Path, flags: Flags) -> Result<(), MountError> {
     let result = sys_mount::Mount::builder().fstype("none").flags(flags | Flags::REMOUNT).mount("none", target);
     result.map(drop).map_err(|source| MountError::Remount { target: target.into(), source })
+}
+
+/// Makes mounts at and below `target` visible in namespaces made from here later, both ways.
+///
+/// # Errors
+/// [`MountError::Remount`].
+pub fn make_shared(target: &Path) -> Result<(), MountError> {
+    // sys-mount has no propagation flags.
+    let (flags, none) = (MsFlags::MS_SHARED | MsFlags::MS_REC, None::<&str>);
+    nix::mount::mount(none, target, none, flags, none)
+        .map_err(|errno| MountError::Remount { target: target.into(), source: errno.into() })
 }
 
 /// Takes `target` out of the tree. `lazy` leaves open files working and detaches the rest at once.

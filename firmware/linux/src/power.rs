@@ -2,7 +2,14 @@
 
 use std::{io, sync::mpsc, thread, time::Duration};
 
-use nix::sys::reboot::{RebootMode, reboot};
+use nix::{
+    errno::Errno,
+    sys::{
+        reboot::{RebootMode, reboot},
+        signal::{Signal, kill},
+    },
+    unistd::Pid,
+};
 
 /// The machine could not be told to go down.
 #[derive(Debug, thiserror::Error)]
@@ -17,6 +24,12 @@ pub enum PowerError {
     /// Writing out did not end in time.
     #[error("sync did not end within {seconds} s")]
     SyncTimedOut { seconds: u64 },
+    /// Only PID 1 may signal everybody.
+    #[error("signal every process: this is not PID 1")]
+    NotInit,
+    /// The kernel refused a signal to everybody.
+    #[error("send {signal} to every process")]
+    Kill { signal: Signal, source: io::Error },
     /// No thread for writing out.
     #[error("start a thread for sync")]
     Thread { source: io::Error },
@@ -57,6 +70,21 @@ pub fn power_off() -> PowerError {
 /// [`PowerError::CtrlAltDel`].
 pub fn own_ctrl_alt_del() -> Result<(), PowerError> {
     nix::sys::reboot::set_cad_enabled(false).map_err(|errno| PowerError::CtrlAltDel { source: errno.into() })
+}
+
+/// Sends `signal` to every process but this one; gives whether there was any. For PID 1 only: nobody else may.
+///
+/// # Errors
+/// [`PowerError::NotInit`], [`PowerError::Kill`].
+pub fn signal_everybody(signal: Signal) -> Result<bool, PowerError> {
+    if std::process::id() != 1 {
+        return Err(PowerError::NotInit);
+    }
+    match kill(Pid::from_raw(-1), signal) {
+        Ok(()) => Ok(true),
+        Err(Errno::ESRCH) => Ok(false),
+        Err(errno) => Err(PowerError::Kill { signal, source: errno.into() }),
+    }
 }
 
 fn act(what: &'static str, mode: RebootMode) -> PowerError {

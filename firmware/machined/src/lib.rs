@@ -1,7 +1,37 @@
 //! PID 1: boot, volumes, network, services, console and the machine API.
+//!
+//! - [`run`]: the program's entry. [`boot`]: phases, main loop, the way down, and what happens when all fails.
+//! - [`node`]: what the parts tell each other; each subject has one writer.
+//! - [`disk`], [`net`], [`config`]: the system disk, the network, the configuration in force.
+//! - [`services`], [`api`]: supervised services; the machine API on its socket.
+//! - [`logs`], [`events`], [`console`]: what people and clients see of all that.
+//!
+//! Rules: nothing blocks the reactor, every task has an owner, nothing from outside can make this program panic, and
+//! when it does all the same [`boot::failsafe`] ends it in order. Children are started by `linux::process` alone.
 #![forbid(unsafe_code)]
 
+pub mod api;
+pub mod boot;
+pub mod config;
+pub mod console;
+pub mod disk;
 pub mod events;
 pub mod logs;
-pub mod console;
+pub mod net;
 pub mod node;
+pub mod services;
+
+use std::process::ExitCode;
+
+/// Exit code of a start that makes no sense.
+const USAGE: u8 = 2;
+
+/// Runs the node as PID 1, for ever. Any other process says what it is and ends with code 2.
+#[must_use]
+pub fn run() -> ExitCode {
+    if std::process::id() != 1 {
+        eprintln!("machined is the first process of a Keelson node; started as process {} it does nothing", std::process::id());
+        return ExitCode::from(USAGE);
+    }
+    boot::init()
+}

@@ -1,0 +1,146 @@
+//! The life of PID 1.
+//!
+//! - [`init`]: the outermost frame: whatever goes wrong inside ends in [`failsafe`], never in a kernel panic.
+//! - `sequence`: boot as a list of named phases, run by [`phases`].
+//! - `mainloop`: commands, signals, health; ends when the machine goes down.
+//! - `shutdown`: the way down, bounded at each step.
+//! - [`setup`], [`facts`], [`sinks`], [`readiness`], [`health`]: what these are made of.
+
+pub mod facts;
+pub mod failsafe;
+pub mod health;
+mod mainloop;
+pub mod phases;
+pub mod readiness;
+mod sequence;
+pub mod setup;
+mod shutdown;
+pub mod sinks;
+
+use std::{
+    error::Error,
+    io,
+    mem::ManuallyDrop,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Arc, Mutex},
+};
+
+use daemon::log::Sink;
+use linux::power;
+use tokio::sync::{mpsc, watch};
+
+use crate::{
+    config::Manager,
+    console::Consoles,
+    events::Events,
+    logs::Logs,
+    node::{Command, Node, PowerAction},
+    services::Supervisor,
+};
+use facts::{CommandLine, RELEASE_FILE, Release};
+
+/// What the parts of PID 1 share.
+pub(crate) struct Machine {
+    node: Arc<Node>,
+    events: Arc<Events>,
+    logs: Arc<Logs>,
+    consoles: Arc<Consoles>,
+    command_line: CommandLine,
+    release: Release,
+    config: Arc<Manager>,
+    /// Set by the boot sequence, taken by the way down.
+    supervisor: Mutex<Option<Supervisor>>,
+    /// True until the last boot phase has ended.
+    booting: watch::Sender<bool>,
+    /// Questions of the health task to the main loop.
+    pings: mpsc::Sender<health::Ping>,
+}
+
+/// PID 1 cannot go on.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the source says it all")]
+pub enum InitError {
+    #[error(transparent)]
+    Setup(#[from] setup::SetupError),
+    #[error(transparent)]
+    Phase(#[from] phases::FatalStep),
+    #[error("start the runtime")]
+    Runtime { source: io::Error },
+    #[error("listen for signals")]
+    Signals { source: io::Error },
+    #[error(transparent)]
+    Reaper(#[from] linux::process::ProcessError),
+    #[error("the boot sequence was lost")]
+    Lost { source: tokio::task::JoinError },
+}
+
+/// Runs the node until it goes down. For PID 1 only: it never returns.
+pub fn init() -> ! {
+    let ended = catch_unwind(AssertUnwindSafe(|| match live() {
+        Ok(action) => shutdown::finish(action),
+        Err(error) => {
+            let cause: &dyn Error = &error;
+            failsafe::fatal(&daemon::report(cause).to_string())
+        }
+    }));
+    match ended {
+        Ok(never) => never,
+        Err(panic) => failsafe::fatal(&format!("PID 1 panicked: {}", daemon::panic_text(&*panic))),
+    }
+}
+
+/// Everything between the kernel's start of PID 1 and the decision to go down.
+fn live() -> Result<PowerAction, InitError> {
+    setup::first_mounts()?;
+    let (machine, commands, pings) = machine();
+    // Leaked on purpose: dropping a runtime waits for its blocking threads, and one that hangs must not keep PID 1
+    // from going down.
+    let runtime = ManuallyDrop::new(
+        tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .max_blocking_threads(16)
+            .thread_stack_size(512 * 1024)
+            .build()
+            .map_err(|source| InitError::Runtime { source })?,
+    );
+    runtime.block_on(mainloop::run(machine, commands, pings))
+}
+
+/// The log, and the empty state.
+fn machine() -> (Arc<Machine>, mpsc::Receiver<Command>, mpsc::Receiver<health::Ping>) {
+    let logs = Logs::new();
+    let consoles = Arc::new(Consoles::open());
+    failsafe::remember(&consoles);
+    let mut sinks: Vec<Arc<dyn Sink>> = vec![logs.sink(), consoles.clone()];
+    let kernel = sinks::Kernel::open().map(|kernel| sinks.push(Arc::new(kernel)));
+    // Only a second backend can be refused, and there is none in this program.
+    let _ = daemon::log::init(sinks);
+    daemon::panic_hook();
+    if let Err(error) = kernel {
+        log::warn!(target: "boot", "no copy of this log in the kernel's: open {}: {error}", linux::kmsg::PATH);
+    }
+    let (node, commands) = Node::new();
+    let (ping_sender, pings) = mpsc::channel(1);
+    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+    let machine = Machine {
+        config: Arc::new(Manager::new(&node)),
+        node,
+        events: Events::new(),
+        logs,
+        consoles,
+        command_line: CommandLine::parse(&read("/proc/cmdline")),
+        release: Release::parse(&read(RELEASE_FILE)),
+        supervisor: Mutex::default(),
+        booting: watch::Sender::new(true),
+        pings: ping_sender,
+    };
+    (Arc::new(machine), commands, pings)
+}
+
+/// How the machine ends, as a function.
+fn act(action: PowerAction) -> fn() -> power::PowerError {
+    match action {
+        PowerAction::Reboot => power::restart,
+        PowerAction::PowerOff => power::power_off,
+    }
+}

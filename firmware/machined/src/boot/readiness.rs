@@ -1,0 +1,169 @@
+//! Stage and readiness, derived from what the parts of the node say. Pure but for [`keep`].
+
+use std::sync::Arc;
+
+use crate::node::{ConfigStatus, MachineStatus, NetworkStatus, Node, ServiceState, ServiceStatus, Stage, Unmet};
+
+/// Services without which no node is ready.
+const REQUIRED: [&str; 2] = ["machined", "apid"];
+
+/// The stage of a node that is not going down.
+#[must_use]
+pub fn stage(booting: bool, config: &ConfigStatus) -> Stage {
+    match (booting, config.active.is_some()) {
+        (true, _) => Stage::Booting,
+        (false, true) => Stage::Running,
+        (false, false) => Stage::Maintenance,
+    }
+}
+
+/// What is missing. Judged only while booting and running, as clients expect.
+///
+/// Time is not among the conditions yet: nothing here synchronises it, and waiting for what never comes would make
+/// every node unready. That it is not synchronised is a warning instead.
+#[must_use]
+pub fn unmet(stage: Stage, network: &NetworkStatus, services: &[ServiceStatus]) -> Vec<Unmet> {
+    if !matches!(stage, Stage::Booting | Stage::Running) {
+        return Vec::new();
+    }
+    let mut unmet = Vec::new();
+    let mut add = |name: &str, reasons: Vec<String>| {
+        if !reasons.is_empty() {
+            unmet.push(Unmet { name: name.to_owned(), reason: reasons.join(", ") });
+        }
+    };
+    add("network", network_reasons(network));
+    add("services", service_reasons(services));
+    unmet
+}
+
+fn network_reasons(network: &NetworkStatus) -> Vec<String> {
+    let checks = [
+        (network.addresses().next().is_none(), "no address"),
+        (network.gateways.is_empty(), "no default gateway"),
+        (network.hostname.is_empty(), "no host name"),
+        (!network.etc_files, "resolv.conf and hosts are not written"),
+    ];
+    checks.into_iter().filter(|(missing, _)| *missing).map(|(_, reason)| reason.to_owned()).collect()
+}
+
+fn service_reasons(services: &[ServiceStatus]) -> Vec<String> {
+    let absent = REQUIRED.iter().filter(|id| services.iter().all(|service| service.id != **id));
+    let mut reasons: Vec<String> = absent.map(|id| format!("{id} is not started")).collect();
+    for service in services {
+        match (service.state, service.healthy) {
+            (ServiceState::Running, Some(false)) if service.health_message.is_empty() => {
+                reasons.push(format!("{} is not healthy", service.id));
+            }
+            (ServiceState::Running, Some(false)) => {
+                reasons.push(format!("{} is not healthy: {}", service.id, service.health_message));
+            }
+            (ServiceState::Running | ServiceState::Finished | ServiceState::Skipped, _) => {}
+            _ => reasons.push(format!("{} is not running", service.id)),
+        }
+    }
+    reasons
+}
+
+/// Derives the status anew whenever something it depends on changes, until the node goes down.
+///
+/// Once a sequence that ends the machine has set its stage, that stage stays.
+pub async fn keep(node: Arc<Node>, mut booting: tokio::sync::watch::Receiver<bool>) {
+    let mut config = node.config.subscribe();
+    let mut network = node.network.subscribe();
+    let mut services = node.services.subscribe();
+    loop {
+        let wanted = {
+            let stage = stage(*booting.borrow_and_update(), &config.borrow_and_update());
+            let unmet = unmet(stage, &network.borrow_and_update(), &services.borrow_and_update());
+            MachineStatus { stage, unmet }
+        };
+        publish(&node, wanted);
+        tokio::select! {
+            () = node.stop.cancelled() => return,
+            result = booting.changed() => if result.is_err() { return },
+            result = config.changed() => if result.is_err() { return },
+            result = network.changed() => if result.is_err() { return },
+            result = services.changed() => if result.is_err() { return },
+        }
+    }
+}
+
+fn publish(node: &Node, wanted: MachineStatus) {
+    let ready = wanted.stage == Stage::Running && wanted.unmet.is_empty();
+    let changed = node.machine.send_if_modified(|current| {
+        let going_down = matches!(current.stage, Stage::Rebooting | Stage::ShuttingDown | Stage::Resetting);
+        if going_down || *current == wanted {
+            return false;
+        }
+        *current = wanted;
+        true
+    });
+    if changed && ready {
+        log::info!(target: "machined", "the node is ready");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::node::LinkStatus;
+
+    fn service(id: &str, state: ServiceState, healthy: Option<bool>) -> ServiceStatus {
+        let health_message = if healthy == Some(false) { "refused".to_owned() } else { String::new() };
+        let (health_changed, events) = (Duration::ZERO, Vec::new());
+        ServiceStatus { id: id.to_owned(), state, healthy, health_message, health_changed, events, pid: None }
+    }
+
+    fn network() -> NetworkStatus {
+        NetworkStatus {
+            hostname: "n".to_owned(),
+            links: vec![LinkStatus {
+                name: "eth0".to_owned(),
+                mac: String::new(),
+                up: true,
+                addresses: vec!["10.0.2.15/24".parse().expect("address")],
+                source: "dhcp".to_owned(),
+            }],
+            gateways: vec!["10.0.2.2".parse().expect("address")],
+            resolvers: Vec::new(),
+            etc_files: true,
+        }
+    }
+
+    #[track_caller]
+    fn check(stage: Stage, network: &NetworkStatus, services: &[ServiceStatus], wanted: &[(&str, &str)]) {
+        let found = unmet(stage, network, services);
+        let found: Vec<_> = found.iter().map(|unmet| (unmet.name.as_str(), unmet.reason.as_str())).collect();
+        assert_eq!(found, wanted);
+    }
+
+    #[test]
+    fn conditions() {
+        let machined = service("machined", ServiceState::Running, Some(true));
+        let apid = service("apid", ServiceState::Running, None);
+        let good = [machined.clone(), apid.clone()];
+        check(Stage::Running, &network(), &good, &[]);
+        check(Stage::Maintenance, &NetworkStatus::default(), &[], &[]);
+        check(
+            Stage::Booting,
+            &NetworkStatus::default(),
+            &[],
+            &[
+                ("network", "no address, no default gateway, no host name, resolv.conf and hosts are not written"),
+                ("services", "machined is not started, apid is not started"),
+            ],
+        );
+        let sick = service("apid", ServiceState::Running, Some(false));
+        let waiting = service("etcd", ServiceState::Waiting, None);
+        let skipped = service("x", ServiceState::Skipped, None);
+        check(
+            Stage::Running,
+            &network(),
+            &[machined, sick, waiting, skipped],
+            &[("services", "apid is not healthy: refused, etcd is not running")],
+        );
+    }
+}

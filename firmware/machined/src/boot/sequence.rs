@@ -1,0 +1,214 @@
+//! Boot as a list of phases.
+
+use std::{
+    path::Path,
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
+
+use linux::{cgroup::Cgroup, clock};
+
+use super::{
+    Machine, health,
+    phases::{self, FatalStep, OnError, Phase, Progress, Step, StepError},
+    setup, sinks,
+};
+use crate::{
+    console, disk, events, net,
+    node::{PhaseTime, Slot},
+    services::{Settings, Supervisor},
+};
+
+/// Name of the sequence on the wire.
+const SEQUENCE: &str = "boot";
+
+/// Runs the phases and tells log, events and `node.boot` about them.
+///
+/// # Errors
+/// [`FatalStep`]: a step that had to work did not.
+pub async fn run(machine: Arc<Machine>) -> Result<(), FatalStep> {
+    log::info!(
+        target: "boot",
+        "Keelson {} for {}, {} ms after the kernel started",
+        machine.release.get("VERSION"),
+        machine.release.get("BOARD"),
+        clock::since_boot().as_millis()
+    );
+    machine.events.publish(&events::sequence(SEQUENCE, true), "");
+    let result = phases::run(list(&machine), &|progress| tell(&machine, &progress)).await;
+    match &result {
+        Ok(()) => {
+            machine.events.publish(&events::sequence(SEQUENCE, false), "");
+            log::info!(target: "boot", "done, {} ms after the kernel started", clock::since_boot().as_millis());
+        }
+        Err(error) => {
+            machine.events.publish(&events::sequence_failed(SEQUENCE, daemon::report(error).to_string()), "");
+        }
+    }
+    machine.booting.send_replace(false);
+    result
+}
+
+/// The phases in order. The network is started before the disk, so that DHCP runs while file systems are mounted.
+fn list(machine: &Arc<Machine>) -> Vec<Phase> {
+    let step = |name, on_error, work: fn(&Arc<Machine>) -> Result<(), StepError>| {
+        let machine = Arc::clone(machine);
+        Step::new(name, on_error, async move { work(&machine) })
+    };
+    vec![
+        Phase::new("pseudo", vec![step("mountPseudoFilesystems", OnError::Fatal, pseudo)]),
+        Phase::new(
+            "basics",
+            vec![
+                step("limits", OnError::Report, |_| Ok(setup::basics()?)),
+                step("clockFloor", OnError::Report, clock_floor),
+                step("facts", OnError::Report, facts),
+                step("controlGroups", OnError::Report, control_groups),
+                step("watchdog", OnError::Report, watchdog),
+            ],
+        ),
+        Phase::new("disk", vec![step("startNetwork", OnError::Report, start_network), bring_up_disk(machine)]),
+        Phase::new("config", vec![load_config(machine)]),
+        Phase::new("api", vec![step("startServices", OnError::Fatal, start_services)]),
+        Phase::new("console", vec![step("startConsole", OnError::Report, start_console)]),
+    ]
+}
+
+fn tell(machine: &Machine, progress: &Progress<'_>) {
+    match progress {
+        Progress::PhaseStart { name, index, total, steps } => {
+            log::info!(target: "boot", "phase {name} ({index}/{total}): {steps} task(s)");
+            machine.events.publish(&events::phase(name, true), "");
+        }
+        Progress::PhaseEnd { name, index, total, took } => {
+            log::info!(target: "boot", "phase {name} ({index}/{total}): done, {} ms", took.as_millis());
+            machine.events.publish(&events::phase(name, false), "");
+            let finished = PhaseTime { name: (*name).to_owned(), took: *took };
+            machine.node.boot.send_modify(|boot| boot.phases.push(finished));
+        }
+        Progress::StepStart(name) => machine.events.publish(&events::task(name, true), ""),
+        Progress::StepEnd(name, took) => {
+            // Only what takes long is worth a line on a serial console.
+            if *took >= Duration::from_millis(50) {
+                log::info!(target: "boot", "task {name}: done, {} ms", took.as_millis());
+            }
+            machine.events.publish(&events::task(name, false), "");
+        }
+        Progress::StepFailed(name, cause) => {
+            let text = format!("task {name} failed: {}", daemon::report(*cause));
+            log::error!(target: "boot", "{text}");
+            machine.node.warnings.push(text);
+            machine.events.publish(&events::task(name, false), "");
+        }
+    }
+}
+
+fn pseudo(_: &Arc<Machine>) -> Result<(), StepError> {
+    let missing = setup::other_mounts()?;
+    if !missing.is_empty() {
+        log::info!(target: "boot", "not on this kernel or board: {}", missing.join(", "));
+    }
+    Ok(())
+}
+
+fn clock_floor(machine: &Arc<Machine>) -> Result<(), StepError> {
+    if let Some(text) = setup::clock_floor(&machine.release)? {
+        log::warn!(target: "clock", "{text}");
+        machine.node.warnings.push(text);
+    }
+    Ok(())
+}
+
+fn control_groups(_: &Arc<Machine>) -> Result<(), StepError> {
+    let missing = setup::control_groups()?;
+    if !missing.is_empty() {
+        log::warn!(target: "boot", "this kernel has no controllers {}", missing.join(", "));
+    }
+    Ok(())
+}
+
+fn watchdog(machine: &Arc<Machine>) -> Result<(), StepError> {
+    if let Some(watchdog) = health::arm(&machine.node) {
+        let keep = health::keep(watchdog, machine.pings.clone(), Arc::clone(&machine.node));
+        machine.node.tasks.spawn(keep);
+    }
+    Ok(())
+}
+
+fn start_network(machine: &Arc<Machine>) -> Result<(), StepError> {
+    net::start(&machine.node);
+    Ok(())
+}
+
+/// A disk that cannot be used leaves a node that says so over its API.
+fn bring_up_disk(machine: &Arc<Machine>) -> Step {
+    let machine = Arc::clone(machine);
+    Step::new("bringUpDisk", OnError::Report, async move {
+        disk::bring_up(&machine.node).await?;
+        // STATE has the time at which this node was last seen running.
+        clock_floor(&machine)
+    })
+}
+
+fn load_config(machine: &Arc<Machine>) -> Step {
+    let machine = Arc::clone(machine);
+    Step::new("loadConfig", OnError::Report, async move {
+        let inline = machine.command_line.all("talos.config.inline").map(str::to_owned).collect();
+        machine.config.acquire(inline).await;
+        Ok(())
+    })
+}
+
+/// What the kernel and the loader say about this boot.
+fn facts(machine: &Arc<Machine>) -> Result<(), StepError> {
+    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+    let root_hash = layout::verity::VerityTable::from_cmdline(&read("/proc/cmdline"));
+    let root_hash = root_hash.map(|table| layout::verity::hex(&table.root_hash)).unwrap_or_default();
+    let loader = std::fs::read_dir("/sys/firmware/efi/efivars").into_iter().flatten().flatten();
+    let through_firmware =
+        loader.filter_map(|entry| entry.file_name().into_string().ok()).any(|name| name.starts_with("LoaderDevicePartUUID-"));
+    machine.node.boot.send_modify(|boot| {
+        boot.board = machine.release.get("BOARD").to_owned();
+        boot.kernel = read("/proc/sys/kernel/osrelease").trim().to_owned();
+        boot.root_hash = root_hash;
+        boot.slot = slot();
+        boot.through_firmware = through_firmware;
+    });
+    Ok(())
+}
+
+/// The label of the partition below the root's mapping.
+fn slot() -> Option<Slot> {
+    let below = std::fs::read_dir("/sys/class/block/dm-0/slaves").ok()?.flatten().next()?;
+    let uevent = std::fs::read_to_string(Path::new("/sys/class/block").join(below.file_name()).join("uevent")).ok()?;
+    match uevent.lines().find_map(|line| line.strip_prefix("PARTNAME="))? {
+        "ROOT-A" => Some(Slot::A),
+        "ROOT-B" => Some(Slot::B),
+        _ => None,
+    }
+}
+
+fn start_services(machine: &Arc<Machine>) -> Result<(), StepError> {
+    let group = Cgroup::at("system/apid");
+    let group = match group.create() {
+        Ok(()) => Some(group.path().to_owned()),
+        Err(error) => {
+            log::warn!(target: "boot", "apid runs in PID 1's control group: {}", daemon::report(&error));
+            None
+        }
+    };
+    let supervisor = Supervisor::start(Settings::node(group), &machine.node, &machine.logs, &machine.events)?;
+    *machine.supervisor.lock().unwrap_or_else(PoisonError::into_inner) = Some(supervisor);
+    Ok(())
+}
+
+fn start_console(machine: &Arc<Machine>) -> Result<(), StepError> {
+    machine.node.tasks.spawn(sinks::copy_kernel_log(Arc::clone(&machine.node), Arc::clone(&machine.logs)));
+    let (kernel, service) = (Arc::clone(&machine.logs), Arc::clone(&machine.logs));
+    let sources = console::Sources {
+        kernel: Box::new(move |count| kernel.ring(sinks::KERNEL).tail(count)),
+        service: Box::new(move |id, count| service.get(id).map(|ring| ring.tail(count)).unwrap_or_default()),
+    };
+    console::start(&machine.node, &machine.consoles, sources);
+    Ok(())
+}

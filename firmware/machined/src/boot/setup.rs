@@ -1,0 +1,223 @@
+//! The first steps of PID 1: pseudo file systems, folders, limits, clock, control groups.
+
+use std::{
+    fs, io,
+    os::unix::fs::{DirBuilderExt, PermissionsExt, chown},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use linux::{
+    cgroup::{Cgroup, CgroupError},
+    clock,
+    mount::{self, DATA, Flags, MountError},
+};
+
+use super::facts::Release;
+
+/// Open files of PID 1 and of every service that sets nothing else.
+const OPEN_FILES: u64 = 1_048_576;
+
+/// User and group that apid runs as.
+const APID: u32 = 50;
+
+/// Where the last known time is kept between boots.
+pub const CLOCK_FILE: &str = "/system/state/clock";
+
+/// Memory of PID 1 and the API that the kernel does not take away, bytes.
+const MEMORY_MIN: &str = "25165824";
+
+/// What PID 1 could not set up.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the fields are the object and the cause of the operation in the message")]
+pub enum SetupError {
+    #[error(transparent)]
+    Mount(#[from] MountError),
+    #[error(transparent)]
+    Cgroup(#[from] CgroupError),
+    #[error("create folder {path}")]
+    Folder { path: PathBuf, source: io::Error },
+    #[error(transparent)]
+    Clock(#[from] clock::ClockError),
+    #[error(transparent)]
+    Limit(#[from] linux::rlimit::RlimitError),
+    #[error(transparent)]
+    CtrlAltDel(#[from] linux::power::PowerError),
+    #[error("set the host name")]
+    Hostname { source: io::Error },
+    #[error("save the time to {CLOCK_FILE}")]
+    SaveClock { source: io::Error },
+}
+
+struct Pseudo {
+    target: &'static str,
+    fstype: &'static str,
+    flags: Flags,
+    data: &'static str,
+    /// Left out when the kernel offers no mount point or does not know the type.
+    optional: bool,
+}
+
+const fn pseudo(target: &'static str, fstype: &'static str, flags: Flags, data: &'static str) -> Pseudo {
+    Pseudo { target, fstype, flags, data, optional: false }
+}
+
+const fn optional(target: &'static str, fstype: &'static str, flags: Flags, data: &'static str) -> Pseudo {
+    Pseudo { target, fstype, flags, data, optional: true }
+}
+
+const DEVICES: Flags = Flags::NOSUID.union(Flags::NOEXEC);
+
+/// Without these there is not even a log.
+const FIRST: [Pseudo; 3] = [
+    pseudo("/proc", "proc", DATA, ""),
+    pseudo("/sys", "sysfs", DATA, ""),
+    pseudo("/dev", "devtmpfs", Flags::NOSUID, "mode=0755"),
+];
+
+/// No tracefs and debugfs: nothing here needs them, and they show the kernel's inside.
+const REST: [Pseudo; 10] = [
+    pseudo("/dev/pts", "devpts", DEVICES, "mode=0620,ptmxmode=0666,gid=5"),
+    pseudo("/dev/shm", "tmpfs", DATA, "mode=1777"),
+    pseudo("/run", "tmpfs", DATA, "mode=0755"),
+    pseudo("/tmp", "tmpfs", DATA, "mode=1777,size=64M"),
+    pseudo("/system", "tmpfs", DATA, "mode=0755"),
+    pseudo("/sys/fs/cgroup", "cgroup2", DATA, "nsdelegate,memory_recursiveprot"),
+    optional("/sys/kernel/security", "securityfs", DATA, ""),
+    optional("/sys/fs/bpf", "bpf", DATA, "mode=0700"),
+    optional("/sys/fs/pstore", "pstore", DATA, ""),
+    optional("/sys/firmware/efi/efivars", "efivarfs", DATA.union(Flags::RDONLY), ""),
+];
+
+/// Folders on the fresh tmpfs trees: path, mode, group.
+const FOLDERS: [(&str, u32, u32); 8] = [
+    ("/system/etc", 0o700, 0),
+    ("/system/var", 0o700, 0),
+    ("/system/state", 0o700, 0),
+    ("/system/run", 0o751, 0),
+    ("/run/etc", 0o755, 0),
+    ("/run/lock", 0o755, 0),
+    ("/run/machined", 0o750, APID),
+    ("/run/containerd", 0o711, 0),
+];
+
+/// Mounts `/proc`, `/sys` and `/dev` where the kernel has not.
+///
+/// # Errors
+/// [`SetupError::Mount`].
+pub fn first_mounts() -> Result<(), SetupError> {
+    mount_all(&FIRST).map(drop)
+}
+
+/// Mounts the rest and makes the folders on it; gives the optional ones that this kernel does not have.
+///
+/// # Errors
+/// [`SetupError::Mount`], [`SetupError::Folder`].
+pub fn other_mounts() -> Result<Vec<&'static str>, SetupError> {
+    let missing = mount_all(&REST)?;
+    for (path, mode, group) in FOLDERS {
+        let made = make_folder(Path::new(path), mode, group);
+        made.map_err(|source| SetupError::Folder { path: path.into(), source })?;
+    }
+    // Services get their own mount namespaces, and what the node mounts later must reach them.
+    mount::make_shared(Path::new("/"))?;
+    Ok(missing)
+}
+
+fn mount_all(list: &[Pseudo]) -> Result<Vec<&'static str>, SetupError> {
+    let mounted = mount::mounts().unwrap_or_default();
+    let mut missing = Vec::new();
+    for item in list {
+        let target = Path::new(item.target);
+        if mounted.iter().any(|entry| entry.target == target && entry.fstype == item.fstype) {
+            continue;
+        }
+        if item.optional && !target.is_dir() {
+            missing.push(item.fstype);
+            continue;
+        }
+        match mount::mount(item.fstype, target, item.fstype, item.flags, item.data) {
+            Ok(()) => {}
+            Err(_) if item.optional => missing.push(item.fstype),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(missing)
+}
+
+fn make_folder(path: &Path, mode: u32, group: u32) -> io::Result<()> {
+    match fs::DirBuilder::new().mode(mode).create(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
+    }
+    fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
+    if group == 0 { Ok(()) } else { chown(path, None, Some(group)) }
+}
+
+/// Limits and keys of PID 1 itself.
+///
+/// # Errors
+/// [`SetupError::Limit`], [`SetupError::CtrlAltDel`], [`SetupError::Hostname`].
+pub fn basics() -> Result<(), SetupError> {
+    linux::rlimit::open_files(OPEN_FILES)?;
+    linux::power::own_ctrl_alt_del()?;
+    let failed = |source| SetupError::Hostname { source };
+    if matches!(linux::hostname::get().map_err(failed)?.as_str(), "" | "(none)" | "localhost") {
+        linux::hostname::set("keelson").map_err(failed)?;
+    }
+    Ok(())
+}
+
+/// Raises the clock to the latest of RTC, image build time and last saved time. Gives the text for people when it had
+/// to be set.
+///
+/// # Errors
+/// [`SetupError::Clock`].
+pub fn clock_floor(release: &Release) -> Result<Option<String>, SetupError> {
+    let floor = clock::floor([clock::rtc(), release.build_epoch(), saved_clock()]);
+    let before = clock::now();
+    let raised = clock::raise_to(floor)?;
+    Ok(raised.then(|| format!("clock was at {} s, set to its floor {} s", before.as_secs(), floor.as_secs())))
+}
+
+fn saved_clock() -> Option<Duration> {
+    let text = fs::read_to_string(CLOCK_FILE).ok()?;
+    text.trim().parse().ok().map(Duration::from_secs)
+}
+
+/// Keeps the present time for the next boot's floor. A torn file only loses the floor: it is not flushed here.
+///
+/// # Errors
+/// [`SetupError::SaveClock`].
+pub fn save_clock() -> Result<(), SetupError> {
+    let path = Path::new(CLOCK_FILE);
+    let fresh = path.with_extension("new");
+    let written = fs::write(&fresh, format!("{}\n", clock::now().as_secs())).and_then(|()| fs::rename(&fresh, path));
+    written.map_err(|source| SetupError::SaveClock { source })
+}
+
+/// The tree of control groups: PID 1 in its own leaf first, then controllers from the top down.
+/// Gives the controllers that this kernel does not have.
+///
+/// # Errors
+/// [`SetupError::Cgroup`].
+pub fn control_groups() -> Result<Vec<&'static str>, SetupError> {
+    const WANTED: [&str; 5] = ["cpu", "io", "memory", "pids", "cpuset"];
+    let root = Cgroup::at("");
+    let init = Cgroup::at("init");
+    init.create()?;
+    init.enter(0)?;
+    let missing = root.enable(&WANTED)?;
+    let system = Cgroup::at("system");
+    system.create()?;
+    system.enable(&WANTED)?;
+    let podruntime = Cgroup::at("podruntime");
+    podruntime.create()?;
+    podruntime.enable(&WANTED)?;
+    if !missing.contains(&"memory") {
+        init.write("memory.min", MEMORY_MIN)?;
+        // What a service below asks for counts only as far as its parent grants it.
+        system.write("memory.min", MEMORY_MIN)?;
+    }
+    Ok(missing)
+}

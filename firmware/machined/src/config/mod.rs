@@ -1,0 +1,244 @@
+//! The configuration in force: where it comes from, how it is replaced.
+//!
+//! [`Manager::acquire`] runs once at boot and asks in order: STATE, `talos.config.inline`, a labelled volume.
+//! [`Manager::apply`] takes a new one over the API. Both check first ([`machine_config`]), store crash-safely
+//! ([`store`]), then publish in `node.config`; who acts on a configuration watches that. A file on STATE that can no
+//! longer be read is kept, shown as an error, and never replaced by somebody without a certificate.
+
+pub mod diff;
+pub mod inline;
+pub mod label;
+pub mod store;
+mod volumes;
+
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
+
+use machine_config::{Config, MachineType, Parsed};
+use tokio::{sync::Mutex, time::interval};
+
+use crate::node::{ActiveConfig, ApplyError, ApplyMode, ApplyOutcome, Node};
+
+/// STATE's mount point.
+const STATE: &str = "/system/state";
+
+/// How often a node in maintenance looks for new volumes.
+const LOOK: Duration = Duration::from_secs(3);
+
+/// Owner of the configuration.
+#[derive(Debug)]
+pub struct Manager {
+    node: Arc<Node>,
+    folder: PathBuf,
+    /// One change at a time; holds the machine type once one is in force: it may not change while the node runs.
+    turn: Mutex<Option<MachineType>>,
+    /// STATE holds a configuration that is not usable: not a factory-fresh node.
+    unreadable: RwLock<bool>,
+}
+
+impl Manager {
+    /// No configuration yet.
+    #[must_use]
+    pub fn new(node: &Arc<Node>) -> Self {
+        Self::in_folder(node, Path::new(STATE))
+    }
+
+    fn in_folder(node: &Arc<Node>, folder: &Path) -> Self {
+        Self { node: Arc::clone(node), folder: folder.into(), turn: Mutex::default(), unreadable: RwLock::default() }
+    }
+
+    /// Finds a configuration; afterwards `node.config` holds it, or why there is none.
+    pub async fn acquire(self: &Arc<Self>, inline: Vec<String>) {
+        let mut turn = self.turn.lock().await;
+        let state = self.clone();
+        let stored = blocking(move || store::load(&state.folder).map_err(|error| daemon::report(&error).to_string())).await;
+        match stored {
+            Ok(Some(text)) => {
+                match Config::parse(&text) {
+                    Ok(parsed) => self.activate(&mut turn, text, "state", parsed),
+                    Err(problems) => self.unusable(format!("the configuration on STATE is not valid: {problems}")),
+                }
+                return;
+            }
+            Ok(None) => {}
+            Err(error) => return self.unusable(error),
+        }
+        match inline::decode(inline.iter().map(String::as_str)) {
+            Ok(Some(text)) => return self.take(&mut turn, text, "inline").await,
+            Ok(None) => {}
+            Err(error) => self.report(daemon::report(&error).to_string()),
+        }
+        let names = volumes::candidates(&self.node.disk.borrow().name);
+        self.look(&mut turn, names.clone()).await;
+        if turn.is_none() {
+            log::info!(target: "config", "no configuration: waiting for one over the API or on a volume labelled cidata or metal-iso");
+            self.node.tasks.spawn(self.clone().watch_volumes(names));
+        }
+    }
+
+    /// In maintenance: looks at block devices that appear, until there is a configuration.
+    async fn watch_volumes(self: Arc<Self>, mut seen: BTreeSet<String>) {
+        let mut ticks = interval(LOOK);
+        loop {
+            tokio::select! {
+                () = self.node.stop.cancelled() => return,
+                _ = ticks.tick() => {}
+            }
+            let mut turn = self.turn.lock().await;
+            if turn.is_some() {
+                return;
+            }
+            let names = volumes::candidates(&self.node.disk.borrow().name);
+            let fresh: BTreeSet<String> = names.difference(&seen).cloned().collect();
+            seen = names;
+            if !fresh.is_empty() {
+                self.look(&mut turn, fresh).await;
+            }
+        }
+    }
+
+    async fn look(&self, turn: &mut Option<MachineType>, names: BTreeSet<String>) {
+        match blocking(move || volumes::search(&names).map_err(|error| daemon::report(&error).to_string())).await {
+            Ok(Some(found)) => self.take(turn, found.text, found.source).await,
+            Ok(None) => {}
+            Err(error) => self.report(error),
+        }
+    }
+
+    /// A configuration from the machine's surroundings: checked, stored, put in force.
+    async fn take(&self, turn: &mut Option<MachineType>, text: String, source: &'static str) {
+        if self.refuses_strangers() {
+            return self.report(format!("the configuration from {source} is not taken: {}", self.lost_text()));
+        }
+        match Config::parse(&text) {
+            Ok(parsed) => {
+                if let Err(ApplyError::Precondition(error) | ApplyError::Storage(error) | ApplyError::Invalid(error)) =
+                    self.store(&text).await
+                {
+                    self.node.warnings.push(format!("the configuration from {source} is not stored: {error}"));
+                    log::warn!(target: "config", "from {source}, in force but not stored: {error}");
+                }
+                self.activate(turn, text, source, parsed);
+            }
+            Err(problems) => self.report(format!("the configuration from {source} is not valid: {problems}")),
+        }
+    }
+
+    /// Checks a new configuration and does with it what `mode` says.
+    ///
+    /// # Errors
+    /// [`ApplyError`]; the old configuration stays in force and stored.
+    pub async fn apply(&self, text: String, mode: ApplyMode, anonymous: bool) -> Result<ApplyOutcome, ApplyError> {
+        let Ok(mut turn) = self.turn.try_lock() else {
+            return Err(ApplyError::Precondition("another configuration is being applied, try again".into()));
+        };
+        if anonymous && self.refuses_strangers() {
+            return Err(ApplyError::Precondition(self.lost_text()));
+        }
+        if text.len() as u64 > store::MAX_BYTES {
+            return Err(ApplyError::Invalid(format!("the configuration is larger than {} bytes", store::MAX_BYTES)));
+        }
+        let parsed = Config::parse(&text).map_err(|problems| ApplyError::Invalid(problems.to_string()))?;
+        if let Some(running) = turn.filter(|running| *running != parsed.config.machine_type()) {
+            let (old, new) = (running.as_str(), parsed.config.machine_type().as_str());
+            return Err(ApplyError::Invalid(format!("the machine type cannot change from {old} to {new} while the node runs")));
+        }
+        let warnings = parsed.warnings.iter().map(ToString::to_string).collect();
+        let details = match mode {
+            ApplyMode::DryRun => self.dry_run(&text),
+            ApplyMode::Now | ApplyMode::Staged => {
+                self.store(&text).await?;
+                if mode == ApplyMode::Now {
+                    self.activate(&mut turn, text, "api", parsed);
+                } else {
+                    log::info!(target: "config", "a new configuration is stored for the next boot");
+                }
+                done(mode).to_owned()
+            }
+        };
+        Ok(ApplyOutcome { warnings, details })
+    }
+
+    fn dry_run(&self, text: &str) -> String {
+        let active = self.node.config.borrow().active.clone();
+        let changes = diff::unified(active.as_ref().map_or("", |active| &active.text), text);
+        let changes = if changes.is_empty() { "No changes.".to_owned() } else { changes };
+        format!("Dry run summary:\n{} (skipped in dry-run).\nConfig diff:\n\n{changes}", done(ApplyMode::Now))
+    }
+
+    /// Puts a checked configuration in force.
+    fn activate(&self, turn: &mut Option<MachineType>, text: String, source: &'static str, parsed: Parsed) {
+        let kind = parsed.config.machine_type();
+        log::info!(target: "config", "{} configuration from {source} in force", kind.as_str());
+        for warning in &parsed.warnings {
+            log::warn!(target: "config", "{warning}");
+            self.node.warnings.push(format!("config: {warning}"));
+        }
+        *turn = Some(kind);
+        *self.unreadable.write().unwrap_or_else(PoisonError::into_inner) = false;
+        let active = Arc::new(ActiveConfig { text, source, config: parsed.config });
+        self.node.config.send_modify(|status| {
+            status.active = Some(active);
+            status.error = None;
+        });
+    }
+
+    async fn store(&self, text: &str) -> Result<(), ApplyError> {
+        if let Some(problem) = self.no_state() {
+            return Err(ApplyError::Precondition(format!("the configuration cannot be stored: {problem}")));
+        }
+        let (folder, text) = (self.folder.clone(), text.to_owned());
+        let stored = blocking(move || store::persist(&folder, &text).map_err(|error| daemon::report(&error).to_string()));
+        stored.await.map_err(ApplyError::Storage)
+    }
+
+    /// Why STATE cannot be written, if so: a file below its unmounted mount point would be gone with the next boot.
+    fn no_state(&self) -> Option<String> {
+        let disk = self.node.disk.borrow();
+        let mounted = disk.partitions.iter().any(|partition| partition.mounted_on.as_deref() == Some(&self.folder));
+        (!mounted).then(|| disk.problem.clone().unwrap_or_else(|| "STATE is not mounted".to_owned()))
+    }
+
+    fn refuses_strangers(&self) -> bool {
+        self.node.disk.borrow().state_lost || *self.unreadable.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lost_text(&self) -> String {
+        let why = match (self.node.disk.borrow().problem.clone(), self.node.config.borrow().error.clone()) {
+            (Some(problem), _) => problem,
+            (None, Some(error)) => error,
+            (None, None) => "STATE cannot be used".to_owned(),
+        };
+        format!("this node was configured before and is not taken over without a client certificate: {why}")
+    }
+
+    fn unusable(&self, error: String) {
+        *self.unreadable.write().unwrap_or_else(PoisonError::into_inner) = true;
+        self.report(error);
+    }
+
+    fn report(&self, error: String) {
+        log::error!(target: "config", "{error}");
+        self.node.config.send_modify(|status| status.error = Some(error));
+    }
+}
+
+/// What clients show after a change.
+fn done(mode: ApplyMode) -> &'static str {
+    match mode {
+        ApplyMode::Staged => "Staged configuration to be applied after the next reboot",
+        ApplyMode::DryRun | ApplyMode::Now => "Applied configuration without a reboot",
+    }
+}
+
+/// Runs blocking work off the reactor; a panic in it is an error.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, String> + Send + 'static) -> Result<T, String> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,140 @@
+//! The rules of taking a configuration, on a folder that plays STATE.
+
+use std::time::SystemTime;
+
+use super::*;
+use crate::node::{DiskStatus, PartitionStatus};
+
+/// A generated configuration of each type, of one cluster.
+fn texts() -> (String, String) {
+    let now = SystemTime::now();
+    let bundle = pki::SecretsBundle::generate(now).expect("secrets");
+    let input = machine_config::GenerateInput::new("test", "https://10.0.0.1:6443", &bundle, now);
+    let generated = machine_config::generate(&input).expect("generated");
+    (generated.controlplane.expose().to_owned(), generated.worker.expose().to_owned())
+}
+
+struct Rig {
+    node: Arc<Node>,
+    manager: Arc<Manager>,
+    folder: tempfile::TempDir,
+}
+
+fn rig() -> Rig {
+    let folder = tempfile::tempdir().expect("folder");
+    let (node, _commands) = Node::new();
+    let state = PartitionStatus {
+        number: 5,
+        label: "STATE".into(),
+        device: "/dev/vda5".into(),
+        start: 0,
+        size: 0,
+        content: "xfs".into(),
+        mounted_on: Some(folder.path().into()),
+    };
+    node.disk.send_replace(DiskStatus { partitions: vec![state], ..DiskStatus::default() });
+    let manager = Arc::new(Manager::in_folder(&node, folder.path()));
+    Rig { node, manager, folder }
+}
+
+impl Rig {
+    fn stored(&self) -> Option<String> {
+        store::load(self.folder.path()).expect("loads")
+    }
+
+    fn active(&self) -> Option<(&'static str, String)> {
+        self.node.config.borrow().active.as_ref().map(|active| (active.source, active.text.clone()))
+    }
+
+    async fn apply(&self, text: &str, mode: ApplyMode) -> Result<ApplyOutcome, ApplyError> {
+        self.manager.apply(text.to_owned(), mode, true).await
+    }
+}
+
+#[tokio::test]
+async fn a_fresh_node_takes_stores_and_finds_it_again() {
+    let (control_plane, worker) = texts();
+    let rig = rig();
+    rig.manager.acquire(Vec::new()).await;
+    assert_eq!(rig.active(), None);
+
+    let tried = rig.apply(&control_plane, ApplyMode::DryRun).await.expect("valid");
+    assert!(tried.details.starts_with("Dry run summary:\n") && tried.details.contains("+machine:"), "{}", tried.details);
+    assert_eq!((rig.active(), rig.stored()), (None, None));
+
+    let taken = rig.apply(&control_plane, ApplyMode::Now).await.expect("taken");
+    assert_eq!(taken.details, "Applied configuration without a reboot");
+    assert_eq!(rig.active(), Some(("api", control_plane.clone())));
+    assert_eq!(rig.stored(), Some(control_plane.clone()));
+    let same = rig.apply(&control_plane, ApplyMode::DryRun).await.expect("valid");
+    assert!(same.details.ends_with("Config diff:\n\nNo changes."), "{}", same.details);
+
+    let refused = rig.apply(&worker, ApplyMode::Now).await.expect_err("another type");
+    assert!(matches!(&refused, ApplyError::Invalid(text) if text.contains("from controlplane to worker")), "{refused:?}");
+    let staged_text = format!("# staged\n{control_plane}");
+    let staged = rig.apply(&staged_text, ApplyMode::Staged).await.expect("staged");
+    assert_eq!(staged.details, "Staged configuration to be applied after the next reboot");
+    assert_eq!(rig.active(), Some(("api", control_plane)));
+
+    let second_boot = Arc::new(Manager::in_folder(&rig.node, rig.folder.path()));
+    second_boot.acquire(Vec::new()).await;
+    assert_eq!(rig.active(), Some(("state", staged_text)));
+}
+
+#[tokio::test]
+async fn bad_ones_change_nothing() {
+    let rig = rig();
+    for text in ["", "machine: [", "machine:\n  type: king\n"] {
+        let refused = rig.apply(text, ApplyMode::Now).await.expect_err("not valid");
+        assert!(matches!(refused, ApplyError::Invalid(_)), "{refused:?}");
+    }
+    let long = "a".repeat(usize::try_from(store::MAX_BYTES).expect("fits") + 1);
+    assert!(matches!(rig.apply(&long, ApplyMode::Now).await, Err(ApplyError::Invalid(_))));
+    assert_eq!((rig.active(), rig.stored()), (None, None));
+}
+
+#[tokio::test]
+async fn a_lost_state_refuses_strangers() {
+    let (control_plane, _) = texts();
+    let rig = rig();
+    rig.node.disk.send_modify(|disk| {
+        disk.state_lost = true;
+        disk.problem = Some("STATE does not mount".into());
+        disk.partitions.clear();
+    });
+    let refused = rig.apply(&control_plane, ApplyMode::Now).await.expect_err("anonymous");
+    assert!(matches!(&refused, ApplyError::Precondition(text) if text.contains("STATE does not mount")), "{refused:?}");
+    let known = rig.manager.apply(control_plane, ApplyMode::Now, false).await.expect_err("nowhere to store it");
+    assert!(matches!(&known, ApplyError::Precondition(text) if text.contains("cannot be stored")), "{known:?}");
+}
+
+#[tokio::test]
+async fn an_unreadable_file_is_kept_and_shown() {
+    let (control_plane, _) = texts();
+    let rig = rig();
+    store::persist(rig.folder.path(), "machine:\n  typo: x\n").expect("stored");
+    rig.manager.acquire(Vec::new()).await;
+    let error = rig.node.config.borrow().error.clone().expect("shown");
+    assert!(error.contains("typo"), "{error}");
+    assert!(matches!(rig.apply(&control_plane, ApplyMode::Now).await, Err(ApplyError::Precondition(_))));
+    assert_eq!(rig.stored().as_deref(), Some("machine:\n  typo: x\n"));
+    rig.manager.apply(control_plane.clone(), ApplyMode::Now, false).await.expect("a known caller may");
+    assert_eq!(rig.stored(), Some(control_plane));
+}
+
+#[tokio::test]
+async fn inline_is_stored_and_put_in_force() {
+    let (control_plane, worker) = texts();
+    let rig = rig();
+    let packed = base64::Engine::encode(
+        &base64::engine::general_purpose::STANDARD,
+        zstd::encode_all(worker.as_bytes(), 3).expect("packs"),
+    );
+    rig.manager.acquire(vec![packed.clone()]).await;
+    assert_eq!(rig.active(), Some(("inline", worker.clone())));
+    assert_eq!(rig.stored(), Some(worker));
+    store::persist(rig.folder.path(), &control_plane).expect("stored");
+    let second_boot = Arc::new(Manager::in_folder(&rig.node, rig.folder.path()));
+    second_boot.acquire(vec![packed]).await;
+    assert_eq!(rig.active(), Some(("state", control_plane)));
+}
