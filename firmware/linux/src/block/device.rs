@@ -51,6 +51,8 @@ pub enum Access {
     Read,
     /// Reading and writing, with the advisory lock that other careful programs respect.
     Change,
+    /// The same, and refused by the kernel while anybody else uses the device or a partition of it.
+    Own,
 }
 
 #[derive(Debug)]
@@ -77,8 +79,9 @@ impl Device {
     pub fn open(path: &Path, access: Access) -> Result<Self, DeviceError> {
         let open_error = |source| DeviceError::Open { path: path.to_owned(), source };
         let kind = std::fs::metadata(path).map_err(open_error)?.file_type();
+        let exclusive = if access == Access::Own { libc::O_EXCL } else { 0 };
         let open = |flags| {
-            OpenOptions::new().read(true).write(access == Access::Change).custom_flags(flags).open(path)
+            OpenOptions::new().read(true).write(access != Access::Read).custom_flags(flags | exclusive).open(path)
         };
         // Some file systems have no direct I/O for plain files; devices always have.
         let (file, direct) = match open(libc::O_DIRECT) {
@@ -88,7 +91,7 @@ impl Device {
         let file = file.map_err(open_error)?;
         let handle = match access {
             Access::Read => Handle::Plain(file),
-            Access::Change => Handle::Locked(
+            Access::Change | Access::Own => Handle::Locked(
                 Flock::lock(file, FlockArg::LockExclusiveNonblock)
                     .map_err(|(_, errno)| DeviceError::Locked { path: path.to_owned(), source: errno.into() })?,
             ),

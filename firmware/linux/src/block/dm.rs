@@ -10,7 +10,7 @@ const BUFFER_FULL_FLAG: u32 = 1 << 8;
 
 /// `struct dm_ioctl` of `linux/dm-ioctl.h`.
 #[repr(C)]
-pub struct DmIoctl {
+struct DmIoctl {
     version: [u32; 3],
     data_size: u32,
     data_start: u32,
@@ -31,7 +31,9 @@ struct Request {
     answer: [u8; ANSWER],
 }
 
-nix::ioctl_readwrite!(dm_table_status, 0xfd, 12, DmIoctl);
+mod raw {
+    nix::ioctl_readwrite!(dm_table_status, 0xfd, 12, super::DmIoctl);
+}
 
 /// A mapping could not be asked about.
 #[derive(Debug, thiserror::Error)]
@@ -107,7 +109,7 @@ fn ask(name: &str, flags: u32) -> Result<Vec<Target>, DmError> {
     // SAFETY: DM_TABLE_STATUS reads and writes `data_size` bytes from the pointer; that is the size of the whole
     // request, which the pointer was made from, which is laid out as the kernel's header followed by plain bytes,
     // and which outlives the call.
-    let result = unsafe { dm_table_status(control.as_raw_fd(), pointer) };
+    let result = unsafe { raw::dm_table_status(control.as_raw_fd(), pointer) };
     result.map_err(|errno| bad(errno.into()))?;
     if request.header.flags & BUFFER_FULL_FLAG != 0 {
         return Err(DmError::Answer { name: name.to_owned() });

@@ -29,7 +29,10 @@ pub struct Argument {
     data: *mut libc::c_void,
 }
 
-nix::ioctl_write_ptr_bad!(blkpg, 0x1269, Argument);
+mod raw {
+    nix::ioctl_none_bad!(reread_table, 0x125f);
+    nix::ioctl_write_ptr_bad!(blkpg, 0x1269, super::Argument);
+}
 
 /// The kernel refused a partition.
 #[derive(Debug, thiserror::Error)]
@@ -75,6 +78,15 @@ pub fn remove(disk: &Device, number: u32) -> Result<(), PartitionError> {
     change(disk, "remove", BLKPG_DELETE, number, 0, 0)
 }
 
+/// Makes the kernel forget all partitions of a disk and read its table again. For a disk that nobody uses.
+///
+/// # Errors
+/// The kernel's: busy, or a device without partitions.
+pub fn reread(disk: &Device) -> io::Result<()> {
+    // SAFETY: BLKRRPART takes no argument; a wrong descriptor can only come back as an error.
+    unsafe { raw::reread_table(disk_fd(disk)) }.map(drop).map_err(io::Error::from)
+}
+
 fn change(
     disk: &Device,
     operation: &'static str,
@@ -108,7 +120,7 @@ fn change(
     };
     // SAFETY: BLKPG reads one `blkpg_ioctl_arg` and the `blkpg_partition` behind its data pointer; both are laid out
     // as the kernel's, live on this stack frame and outlive the call.
-    let result = unsafe { blkpg(disk_fd(disk), &raw const argument) };
+    let result = unsafe { raw::blkpg(disk_fd(disk), &raw const argument) };
     result.map(drop).map_err(|errno| error(errno.into()))
 }
 

@@ -153,6 +153,16 @@ impl Sysfs {
         Ok(own.and_then(Path::file_name).unwrap_or_default().to_string_lossy().into_owned())
     }
 
+    /// Kernel name of the block device with this number (`major:minor`).
+    ///
+    /// # Errors
+    /// [`DiskFault`] when there is no such device.
+    pub fn name_of(&self, number: &str) -> Result<String, DiskFault> {
+        let link = self.sys.join("dev/block").join(number);
+        let path = fs::canonicalize(&link).map_err(|source| DiskFault { path: link, source })?;
+        Ok(path.file_name().unwrap_or_default().to_string_lossy().into_owned())
+    }
+
     /// The devices that a mapping lies on.
     ///
     /// # Errors

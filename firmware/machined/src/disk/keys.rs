@@ -1,0 +1,97 @@
+//! The API's 8-bit META keys, on the published system disk.
+
+use std::path::PathBuf;
+
+use layout::{
+    Range,
+    meta::{self, Found, Meta, MetaError, MetaWrite, Store},
+    spec,
+};
+use linux::block::{Access, Device, DeviceError};
+
+use crate::node::DiskStatus;
+
+/// META's keys could not be read or changed.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the fields are the object and the cause of the operation in the message")]
+pub enum KeysError {
+    #[error("the system disk has no META partition that can be used")]
+    NoPartition,
+    #[error("use META on {node}")]
+    Device { node: PathBuf, source: DeviceError },
+    #[error("META is damaged in both copies; nothing can be stored until the image is flashed again")]
+    Corrupt,
+    #[error("store META key {key:#04x}")]
+    Encode { key: u8, source: MetaError },
+    #[error("META on {node} reads back differently from what was written")]
+    Differs { node: PathBuf },
+}
+
+/// The open store. Calls block: use them on a thread that may. The partition is locked while this lives.
+#[derive(Debug)]
+pub struct Keys {
+    device: Device,
+    store: Store,
+}
+
+impl Keys {
+    /// Opens META of the system disk.
+    ///
+    /// # Errors
+    /// [`KeysError`].
+    pub fn open(disk: &DiskStatus) -> Result<Self, KeysError> {
+        let meta = disk.partitions.iter().find(|partition| partition.label == spec::META);
+        let node = meta.map(|partition| partition.device.clone()).filter(|node| !node.as_os_str().is_empty());
+        let node = node.ok_or(KeysError::NoPartition)?;
+        let fault = |source| KeysError::Device { node: node.clone(), source };
+        let device = Device::open(&node, Access::Change).map_err(fault)?;
+        let bytes = device.read(0, super::length(Range { start: 0, length: meta::PARTITION_SIZE })).map_err(fault)?;
+        match Found::read(&bytes) {
+            Found::Valid(store) => Ok(Self { device, store }),
+            Found::Corrupt { .. } => Err(KeysError::Corrupt),
+        }
+    }
+
+    /// The value of a key.
+    #[must_use]
+    pub fn get(&self, key: u8) -> Option<&[u8]> {
+        self.store.meta.get(key)
+    }
+
+    /// Sets a key; durable when this returns.
+    ///
+    /// # Errors
+    /// [`KeysError`]; the old value is still there unless everything reached the disk.
+    pub fn set(&mut self, key: u8, value: Vec<u8>) -> Result<(), KeysError> {
+        let mut next = self.store.meta.clone();
+        next.set(key, value).map_err(|source| KeysError::Encode { key, source })?;
+        self.replace(key, next)
+    }
+
+    /// Removes a key; says whether it was there. Durable when this returns.
+    ///
+    /// # Errors
+    /// [`KeysError`]; as for [`Self::set`].
+    pub fn delete(&mut self, key: u8) -> Result<bool, KeysError> {
+        let mut next = self.store.meta.clone();
+        if !next.delete(key) {
+            return Ok(false);
+        }
+        self.replace(key, next)?;
+        Ok(true)
+    }
+
+    fn replace(&mut self, key: u8, next: Meta) -> Result<(), KeysError> {
+        let (MetaWrite { offset, bytes }, store) =
+            self.store.replace(next).map_err(|source| KeysError::Encode { key, source })?;
+        let node = self.device.path().to_owned();
+        let fault = |source| KeysError::Device { node: node.clone(), source };
+        self.device.write(offset, &bytes).map_err(fault)?;
+        self.device.flush().map_err(fault)?;
+        if self.device.read(offset, bytes.len()).map_err(fault)? != bytes {
+            return Err(KeysError::Differs { node });
+        }
+        self.store = store;
+        Ok(())
+    }
+}

@@ -1,0 +1,99 @@
+//! The whole disk as bytes, and what the kernel knows of its partitions.
+
+use std::path::PathBuf;
+
+use layout::{Range, SectorSize};
+use linux::block::{Device, DeviceError, Disk, Part, Sysfs, partitions};
+
+use super::{find, length, provision::StepError};
+
+/// A whole disk. Everything that is written goes through here, so that a test can cut the power anywhere.
+pub trait Medium {
+    /// Size in bytes.
+    fn size(&self) -> u64;
+    /// Logical sector size.
+    fn sector(&self) -> SectorSize;
+    /// Reads whole sectors from the medium itself, not from a cache.
+    ///
+    /// # Errors
+    /// [`DeviceError`].
+    fn read(&self, range: Range) -> Result<Vec<u8>, DeviceError>;
+    /// Writes whole sectors; durable after [`Self::flush`].
+    ///
+    /// # Errors
+    /// [`DeviceError`].
+    fn write(&self, offset: u64, bytes: &[u8]) -> Result<(), DeviceError>;
+    /// Waits until everything written is on the medium.
+    ///
+    /// # Errors
+    /// [`DeviceError`].
+    fn flush(&self) -> Result<(), DeviceError>;
+    /// Makes the kernel see a partition exactly there, and gives its device node.
+    ///
+    /// # Errors
+    /// [`StepError::Show`], [`StepError::Shown`].
+    fn show(&self, number: u32, range: Range) -> Result<PathBuf, StepError>;
+    /// The node of a partition that the kernel sees exactly there.
+    fn node(&self, number: u32, range: Range) -> Option<PathBuf>;
+}
+
+/// The real disk, locked for as long as this lives.
+#[derive(Debug)]
+pub struct WholeDisk {
+    device: Device,
+    sector: SectorSize,
+    disk: Disk,
+    sysfs: Sysfs,
+}
+
+impl WholeDisk {
+    /// A disk that was opened for changes.
+    #[must_use]
+    pub fn new(device: Device, sector: SectorSize, disk: Disk) -> Self {
+        Self { device, sector, disk, sysfs: Sysfs::default() }
+    }
+
+    /// The partition of that number as the kernel has it now.
+    fn part(&self, number: u32) -> Option<Part> {
+        let disk = self.sysfs.disk(&self.disk.name).ok()?;
+        disk.partitions.into_iter().find(|part| part.number == number)
+    }
+}
+
+impl Medium for WholeDisk {
+    fn size(&self) -> u64 {
+        self.device.size()
+    }
+
+    fn sector(&self) -> SectorSize {
+        self.sector
+    }
+
+    fn read(&self, range: Range) -> Result<Vec<u8>, DeviceError> {
+        self.device.read(range.start, length(range))
+    }
+
+    fn write(&self, offset: u64, bytes: &[u8]) -> Result<(), DeviceError> {
+        self.device.write(offset, bytes)
+    }
+
+    fn flush(&self) -> Result<(), DeviceError> {
+        self.device.flush()
+    }
+
+    fn show(&self, number: u32, range: Range) -> Result<PathBuf, StepError> {
+        if self.part(number).is_none() {
+            partitions::add(&self.device, number, range.start, range.length)
+                .map_err(|source| StepError::Show { number, source })?;
+        }
+        // devtmpfs has made the node before the call above returns: nothing to wait for.
+        match self.part(number) {
+            Some(part) if find::range(&part) == range => Ok(part.node),
+            other => Err(StepError::Shown { number, wanted: range, found: other.as_ref().map(find::range) }),
+        }
+    }
+
+    fn node(&self, number: u32, range: Range) -> Option<PathBuf> {
+        self.part(number).filter(|part| find::range(part) == range).map(|part| part.node)
+    }
+}

@@ -1,0 +1,264 @@
+//! The system disk: found, judged, set up once, mounted.
+//!
+//! [`bring_up`] runs once while booting. It finds the disk that the node booted from ([`find`]), reads its tables and
+//! META, lets `layout::plan` decide, carries the decision out ([`provision`]) and publishes `node.disk`.
+//!
+//! - [`find`]: from the root's mapping down to the disk; what the loader says; other disks with the same root;
+//! - [`medium`]: the whole disk as bytes, and what the kernel does with partitions, as traits: tests cut the power
+//!   after each write;
+//! - [`store`]: META in place: read, replaced, mended;
+//! - [`table`]: the partition table, written so that every prefix leaves a valid one;
+//! - [`provision`]: first boot, whole or resumed;
+//! - [`volumes`]: mounts, and what is published;
+//! - [`keys`]: the API's 8-bit META keys;
+//! - [`scrub`]: reads the blocks of the root that boot did not.
+//!
+//! **Absent on purpose:** growing or formatting anything after first boot; names built from a disk's name and a number.
+
+pub mod find;
+pub mod keys;
+pub mod medium;
+pub mod provision;
+pub mod scrub;
+pub mod store;
+pub mod table;
+pub mod volumes;
+
+use std::{path::PathBuf, sync::Arc};
+
+use layout::{
+    Arch, Range, SectorSize, Uuid,
+    meta::{Found, Store},
+    plan::{self, Care, Decision, Facts},
+    spec::{PartitionSet, SpecError},
+    table::Tables,
+};
+use linux::block::{Access, Device, DeviceError, DiskFault};
+use log::{info, warn};
+
+use crate::node::{DiskStatus, Node};
+use find::Booted;
+use medium::Medium;
+use volumes::Mounter;
+
+/// Where the image keeps the partition files that the builder used too.
+pub const PARTITION_FILES: &str = "/usr/share/keelson/partitions";
+
+/// The disk could not be looked at, or a step of its setup failed.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the fields are the object and the cause of the operation in the message")]
+pub enum DiskError {
+    #[error("find the disk booted from")]
+    Find { source: find::FindError },
+    #[error("list block devices")]
+    Sysfs { source: DiskFault },
+    #[error("read partition file {path}")]
+    PartitionFile { path: PathBuf, source: std::io::Error },
+    #[error("partition files of the image")]
+    PartitionSet { source: SpecError },
+    #[error("use disk {name}")]
+    Device { name: String, source: DeviceError },
+    #[error("disk {name} has an unusable sector size")]
+    Sector { name: String, source: layout::UnitError },
+    #[error("this program's architecture has no images")]
+    Architecture,
+    #[error("set up disk {name}")]
+    Provision { name: String, source: provision::StepError },
+    #[error("the task that sets up the disk ended early")]
+    Task { source: tokio::task::JoinError },
+}
+
+/// Finds, sets up and mounts the system disk; publishes `node.disk`.
+///
+/// A disk that must not be touched is no error: `problem` of the published status says why, and the node goes on.
+///
+/// # Errors
+/// [`DiskError`] when looking or acting failed; it is published as the problem too. A later boot resumes.
+pub async fn bring_up(node: &Arc<Node>) -> Result<(), DiskError> {
+    let for_task = node.clone();
+    let runtime = tokio::runtime::Handle::current();
+    // Disk I/O and waiting for mkfs never happen on the reactor's thread.
+    let task = tokio::task::spawn_blocking(move || {
+        let tools = volumes::KernelVolumes::new(runtime);
+        run(&for_task, &tools)
+    });
+    let result = task.await.map_err(|source| DiskError::Task { source }).and_then(|result| result);
+    if let Err(err) = &result {
+        let text = daemon::report(err).to_string();
+        node.disk.send_modify(|status| status.problem = Some(text));
+    }
+    result
+}
+
+fn run(node: &Node, mounter: &dyn Mounter) -> Result<(), DiskError> {
+    let booted = find::booted().map_err(|source| DiskError::Find { source })?;
+    let set = partition_set()?;
+    let arch = Arch::running().ok_or(DiskError::Architecture)?;
+    let name = booted.disk.name.clone();
+    let sector = SectorSize::try_from(u64::from(booted.disk.sector))
+        .map_err(|source| DiskError::Sector { name: name.clone(), source })?;
+    let use_disk = |source| DiskError::Device { name: name.clone(), source };
+    let device = Device::open(&booted.disk.node, Access::Change).map_err(use_disk)?;
+    node.disk.send_replace(DiskStatus {
+        name: name.clone(),
+        size: device.size(),
+        sector: booted.disk.sector,
+        ..DiskStatus::default()
+    });
+    let disk = medium::WholeDisk::new(device, sector, booted.disk.clone());
+    let system = System { set: &set, arch, booted: &booted, warn: &|text| warning(node, text) };
+    let outcome = system.bring_up(&disk, mounter).map_err(|source| DiskError::Provision { name, source })?;
+    node.disk.send_modify(|status| {
+        status.partitions = outcome.partitions;
+        status.problem = (!outcome.problems.is_empty()).then(|| outcome.problems.join("; "));
+        status.state_lost = outcome.state_lost;
+    });
+    Ok(())
+}
+
+fn warning(node: &Node, text: String) {
+    warn!("disk: {text}");
+    node.warnings.push(text);
+}
+
+fn partition_set() -> Result<PartitionSet, DiskError> {
+    let fault = |path: &std::path::Path| {
+        let path = path.to_owned();
+        move |source| DiskError::PartitionFile { path, source }
+    };
+    let dir = PathBuf::from(PARTITION_FILES);
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(&dir).map_err(fault(&dir))? {
+        let path = entry.map_err(fault(&dir))?.path();
+        if path.extension().is_some_and(|extension| extension == "toml") {
+            let text = std::fs::read_to_string(&path).map_err(fault(&path))?;
+            files.push((path.file_name().unwrap_or_default().to_string_lossy().into_owned(), text));
+        }
+    }
+    PartitionSet::parse(files).map_err(|source| DiskError::PartitionSet { source })
+}
+
+/// What came out, for `node.disk`.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// The partitions as they are now.
+    pub partitions: Vec<crate::node::PartitionStatus>,
+    /// What people must be told.
+    pub problems: Vec<String>,
+    /// STATE existed, or may have, but cannot be used.
+    pub state_lost: bool,
+}
+
+/// The booted system as far as its disk goes.
+pub struct System<'a> {
+    /// The image's partitions.
+    pub set: &'a PartitionSet,
+    /// The image's architecture.
+    pub arch: Arch,
+    /// How it was booted.
+    pub booted: &'a Booted,
+    /// Takes warnings for people.
+    pub warn: &'a dyn Fn(String),
+}
+
+impl System<'_> {
+    /// Judges the disk, carries out the decision and says what came out.
+    ///
+    /// # Errors
+    /// [`provision::StepError`]: the step that failed; everything up to it can be resumed.
+    pub fn bring_up(&self, disk: &dyn Medium, mounter: &dyn Mounter) -> Result<Outcome, provision::StepError> {
+        let tables = table::read(disk);
+        let facts = Facts {
+            set: self.set,
+            arch: self.arch,
+            disk_size: disk.size(),
+            sector: disk.sector(),
+            tables: &tables,
+            root: self.booted.root,
+            twins: &self.booted.twins,
+            loader: &self.booted.loader,
+        };
+        let located = match plan::locate(&facts) {
+            Ok(located) => located,
+            Err(reason) => return Ok(self.refused(&tables, reason.to_string(), true)),
+        };
+        let mut meta = store::MetaPlace::new(disk, located.meta);
+        let found = meta.read()?;
+        match plan::decide(&facts, &found, &mut Uuid::new_v4) {
+            Decision::Refuse { reason, state_lost } => Ok(self.refused(&tables, reason.to_string(), state_lost)),
+            Decision::Run { care, problems } => {
+                let store = self.mend_meta(&mut meta, found)?;
+                self.care(disk, &tables, care)?;
+                let set_up = store.is_some();
+                let mut outcome = Outcome { partitions: volumes::list(self.set, located.table, disk), ..Outcome::default() };
+                outcome.problems = problems.iter().map(ToString::to_string).collect();
+                for problem in &outcome.problems {
+                    (self.warn)(problem.clone());
+                }
+                info!("disk: {} is set up{}", self.booted.disk.name, if set_up { "" } else { " as far as its table says" });
+                volumes::mount_all(self.set, mounter, &mut outcome, self.warn);
+                Ok(outcome)
+            }
+            Decision::Provision(record) => {
+                info!("disk: first boot: setting up {}", self.booted.disk.name);
+                self.provision(disk, mounter, &tables, meta, found, record)
+            }
+            Decision::Resume(record) => {
+                (self.warn)("first boot was interrupted; it is resumed from its record".to_owned());
+                self.provision(disk, mounter, &tables, meta, found, record)
+            }
+        }
+    }
+
+    fn provision(
+        &self,
+        disk: &dyn Medium,
+        mounter: &dyn Mounter,
+        tables: &Tables,
+        mut meta: store::MetaPlace<'_>,
+        found: Found,
+        record: layout::meta::Record,
+    ) -> Result<Outcome, provision::StepError> {
+        let Some(store) = self.mend_meta(&mut meta, found)? else {
+            return Err(provision::StepError::NoMeta);
+        };
+        let table = provision::Provision { disk, mounter, tables, record }.run(&mut meta, store, self.set)?;
+        let mut outcome = Outcome { partitions: volumes::list(self.set, &table, disk), ..Outcome::default() };
+        volumes::mount_all(self.set, mounter, &mut outcome, self.warn);
+        Ok(outcome)
+    }
+
+    /// Mends a bad copy of META from the good one; `None` when there is no good one.
+    fn mend_meta(&self, meta: &mut store::MetaPlace<'_>, found: Found) -> Result<Option<Store>, provision::StepError> {
+        let Found::Valid(mut store) = found else { return Ok(None) };
+        if let Some(damage) = &store.damaged {
+            (self.warn)(format!("one copy of META was damaged ({damage}) and is written again from the other"));
+            meta.repair(&mut store)?;
+        }
+        Ok(Some(store))
+    }
+
+    fn care(&self, disk: &dyn Medium, tables: &Tables, care: Care) -> Result<(), provision::StepError> {
+        let text = match care {
+            Care::None => return Ok(()),
+            Care::RepairPrimary => "the primary partition table was damaged and is written again from the backup",
+            Care::RepairBackup => "the backup partition table was damaged and is written again from the primary",
+        };
+        (self.warn)(format!("{text} ({})", table::describe(tables)));
+        table::repair(disk, tables)
+    }
+
+    fn refused(&self, tables: &Tables, reason: String, state_lost: bool) -> Outcome {
+        (self.warn)(reason.clone());
+        let partitions = tables.table().map(|table| volumes::list_plain(self.set, table)).unwrap_or_default();
+        Outcome { partitions, problems: vec![reason], state_lost }
+    }
+}
+
+/// The range as one that can be read at once; META and table regions are far below this.
+fn length(range: Range) -> usize {
+    usize::try_from(range.length).unwrap_or(usize::MAX)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,73 @@
+//! META in place.
+
+use layout::{
+    Range,
+    meta::{Found, Meta, MetaWrite, Store},
+};
+
+use super::{medium::Medium, provision::StepError};
+
+/// The META partition of a disk.
+pub struct MetaPlace<'a> {
+    disk: &'a dyn Medium,
+    range: Range,
+}
+
+impl<'a> MetaPlace<'a> {
+    /// META at these bytes of the disk.
+    pub fn new(disk: &'a dyn Medium, range: Range) -> Self {
+        Self { disk, range }
+    }
+
+    /// Reads both copies.
+    ///
+    /// # Errors
+    /// [`StepError::Read`] only when neither half of the partition can be read.
+    pub fn read(&self) -> Result<Found, StepError> {
+        match self.disk.read(self.range) {
+            Ok(bytes) => Ok(Found::read(&bytes)),
+            // A bad sector in one copy must not hide the other.
+            Err(_) => {
+                let half = self.range.length / 2;
+                let read = |start| self.disk.read(Range { start, length: half });
+                let (a, b) = (read(self.range.start), read(self.range.start + half));
+                match (a, b) {
+                    (Err(source), Err(_)) => Err(StepError::Read { what: "META", source }),
+                    (a, b) => {
+                        let zeros = || vec![0; super::length(Range { start: 0, length: half })];
+                        let mut bytes = a.unwrap_or_else(|_| zeros());
+                        bytes.extend(b.unwrap_or_else(|_| zeros()));
+                        Ok(Found::read(&bytes))
+                    }
+                }
+            }
+        }
+    }
+
+    /// Puts new contents into force: the older copy is replaced, flushed and read back.
+    ///
+    /// # Errors
+    /// [`StepError`]; the old contents are still in force unless everything reached the disk.
+    pub fn replace(&mut self, store: &Store, meta: Meta) -> Result<Store, StepError> {
+        let (write, next) = store.replace(meta).map_err(|source| StepError::Meta { source })?;
+        self.put(&write)?;
+        Ok(next)
+    }
+
+    /// Mends the damaged copy from the valid one.
+    ///
+    /// # Errors
+    /// [`StepError`]; the valid copy is not touched.
+    pub fn repair(&mut self, store: &mut Store) -> Result<(), StepError> {
+        if let Some(write) = store.repair().map_err(|source| StepError::Meta { source })? {
+            self.put(&write)?;
+            store.damaged = None;
+        }
+        Ok(())
+    }
+
+    fn put(&self, write: &MetaWrite) -> Result<(), StepError> {
+        let offset = self.range.start.saturating_add(write.offset);
+        super::table::write_checked(self.disk, "META", offset, &write.bytes)
+    }
+}

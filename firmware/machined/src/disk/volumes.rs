@@ -1,0 +1,190 @@
+//! File systems on the system disk: made, mounted, listed.
+
+use std::{
+    fs, io,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use layout::{
+    Range,
+    spec::{Content, EPHEMERAL, PartitionSet, STATE},
+    table::Table,
+};
+use linux::{
+    mount::{self, Flags, MountError},
+    process::{self, ProcessError, Spec},
+};
+use log::info;
+use tokio::runtime::Handle;
+
+use super::{Outcome, medium::Medium};
+use crate::node::PartitionStatus;
+
+/// The real program; Debian's path.
+const MKFS_XFS: &str = "/usr/sbin/mkfs.xfs";
+/// How long making a file system may take: seconds on a fast disk, tens of them on a slow stick.
+const MKFS_LIMIT: Duration = Duration::from_secs(300);
+
+/// A file system could not be made or used.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the fields are the object and the cause of the operation in the message")]
+pub enum VolumeError {
+    #[error("run mkfs.xfs on {node}")]
+    Run { node: PathBuf, source: ProcessError },
+    #[error("mkfs.xfs on {node} failed ({exit}): {output}")]
+    Mkfs { node: PathBuf, exit: String, output: String },
+    #[error("look for what is mounted")]
+    Table { source: MountError },
+    #[error("use its file system")]
+    Mount { source: MountError },
+    #[error("set permissions of {target}")]
+    Permissions { target: PathBuf, source: io::Error },
+    #[error("sync {target}")]
+    Sync { target: PathBuf, source: io::Error },
+    #[error("the kernel does not show the partition that the table has")]
+    Unseen,
+}
+
+/// What is done with partitions once they are there.
+pub trait Mounter {
+    /// Makes an XFS file system, over whatever is there.
+    ///
+    /// # Errors
+    /// [`VolumeError`].
+    fn format_xfs(&self, node: &Path, range: Range, label: &str) -> Result<(), VolumeError>;
+    /// Mounts an XFS file system; free when it is mounted there already.
+    ///
+    /// # Errors
+    /// [`VolumeError`].
+    fn mount_xfs(&self, node: &Path, target: &Path, label: &str) -> Result<(), VolumeError>;
+    /// Waits until everything in a mounted file system is on the disk.
+    ///
+    /// # Errors
+    /// [`VolumeError`].
+    fn sync(&self, target: &Path) -> Result<(), VolumeError>;
+}
+
+/// The real thing: mkfs.xfs as a child of the reaper, mount(2).
+#[derive(Debug)]
+pub struct KernelVolumes {
+    runtime: Handle,
+}
+
+impl KernelVolumes {
+    /// Must be used from a thread that may block.
+    #[must_use]
+    pub const fn new(runtime: Handle) -> Self {
+        Self { runtime }
+    }
+}
+
+impl Mounter for KernelVolumes {
+    fn format_xfs(&self, node: &Path, _range: Range, label: &str) -> Result<(), VolumeError> {
+        // -K: no discard, whose duration on cheap media has no limit. -f: the record allows it, whatever is there.
+        let mut args: Vec<std::ffi::OsString> = ["-q", "-f", "-K", "-L", label].map(Into::into).into();
+        args.push(node.into());
+        let run = process::run(Spec::new(MKFS_XFS, args), MKFS_LIMIT);
+        let finished =
+            self.runtime.block_on(run).map_err(|source| VolumeError::Run { node: node.to_owned(), source })?;
+        if finished.exit.success() {
+            return Ok(());
+        }
+        let (exit, output) = (finished.exit.to_string(), finished.output.trim().to_owned());
+        Err(VolumeError::Mkfs { node: node.to_owned(), exit, output })
+    }
+
+    fn mount_xfs(&self, node: &Path, target: &Path, label: &str) -> Result<(), VolumeError> {
+        if mount::is_mounted(target).map_err(|source| VolumeError::Table { source })? {
+            return Ok(());
+        }
+        let (flags, data, mode) = options(label);
+        mount::mount(node, target, "xfs", flags, data).map_err(|source| VolumeError::Mount { source })?;
+        info!("disk: {label} ({}) is mounted on {}", node.display(), target.display());
+        fs::set_permissions(target, fs::Permissions::from_mode(mode))
+            .map_err(|source| VolumeError::Permissions { target: target.to_owned(), source })
+    }
+
+    fn sync(&self, target: &Path) -> Result<(), VolumeError> {
+        let fault = |source| VolumeError::Sync { target: target.to_owned(), source };
+        let dir = fs::File::open(target).map_err(fault)?;
+        nix::unistd::syncfs(&dir).map_err(|errno| fault(errno.into()))
+    }
+}
+
+/// Mount flags, mount data and permissions of the top folder. Workloads execute from `/var`; nothing does from STATE.
+fn options(label: &str) -> (Flags, &'static str, u32) {
+    match label {
+        STATE => (mount::DATA, "", 0o700),
+        EPHEMERAL => (Flags::NOSUID | Flags::NODEV, "prjquota", 0o755),
+        _ => (Flags::NOSUID | Flags::NODEV, "", 0o755),
+    }
+}
+
+/// The partitions of a table as they are shown to people, with nodes where the kernel sees them.
+#[must_use]
+pub fn list(set: &PartitionSet, table: &Table, disk: &dyn Medium) -> Vec<PartitionStatus> {
+    let mut partitions = list_plain(set, table);
+    for partition in &mut partitions {
+        let range = Range { start: partition.start, length: partition.size };
+        partition.device = disk.node(partition.number, range).unwrap_or_default();
+    }
+    partitions
+}
+
+/// The same without nodes.
+#[must_use]
+pub fn list_plain(set: &PartitionSet, table: &Table) -> Vec<PartitionStatus> {
+    let entries = table.entries().iter();
+    let partition = |(number, entry): (&u32, &layout::table::Entry)| PartitionStatus {
+        number: *number,
+        label: entry.name.clone(),
+        device: PathBuf::new(),
+        start: entry.range.start,
+        size: entry.range.length,
+        content: set.by_label(&entry.name).map_or("", |p| p.content.name()).to_owned(),
+        mounted_on: None,
+    };
+    entries.map(partition).collect()
+}
+
+/// Mounts every partition that the image mounts. One that does not mount is reported and left as it is.
+pub fn mount_all(set: &PartitionSet, mounter: &dyn Mounter, outcome: &mut Outcome, warn: &dyn Fn(String)) {
+    for wanted in set.all().iter().filter(|partition| partition.content == Content::Xfs) {
+        let Some(target) = wanted.mount.as_deref().map(Path::new) else { continue };
+        let there = outcome.partitions.iter_mut().find(|partition| partition.label == wanted.label);
+        let result = match there {
+            Some(partition) if !partition.device.as_os_str().is_empty() => {
+                let mounted = mounter.mount_xfs(&partition.device, target, &wanted.label);
+                if mounted.is_ok() {
+                    partition.mounted_on = Some(target.to_owned());
+                }
+                mounted
+            }
+            _ => Err(VolumeError::Unseen),
+        };
+        if let Err(err) = result {
+            let problem = unusable(&wanted.label, &daemon::report(&err).to_string());
+            warn(problem.clone());
+            outcome.problems.push(problem);
+            outcome.state_lost |= wanted.label == STATE;
+        }
+    }
+}
+
+/// A volume that was made once but cannot be used: what it means and what to do.
+fn unusable(label: &str, cause: &str) -> String {
+    match label {
+        STATE => format!(
+            "STATE cannot be used ({cause}); nothing was formatted, data is kept; the stored configuration is out of \
+             reach, so only an administrator may configure the node; repair the file system on another machine, or \
+             flash the image again to start afresh"
+        ),
+        EPHEMERAL => format!(
+            "EPHEMERAL cannot be used ({cause}); nothing was formatted, data is kept; workloads cannot run; repair the \
+             file system on another machine, or flash the image again to start afresh"
+        ),
+        _ => format!("{label} cannot be used ({cause}); nothing was formatted, data is kept"),
+    }
+}
