@@ -37,9 +37,7 @@ const SERVED: &[(&str, &[&str])] = &[
         &[
             "ApplyConfiguration",
             "CPUInfo",
-            "Copy",
             "DiskStats",
-            "DiskUsage",
             "Dmesg",
             "Events",
             "Hostname",

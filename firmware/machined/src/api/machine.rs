@@ -1,0 +1,119 @@
+//! machine.MachineService: each handler is one call.
+
+use tonic::{Request, Response, Status};
+use wire::{
+    common::Data,
+    machine::{
+        ApplyConfigurationRequest, ApplyConfigurationResponse, CpuInfoResponse, DiskStatsResponse, DmesgRequest, Event,
+        EventsRequest, FileInfo, HostnameResponse, ListRequest, LoadAvgResponse, LogsContainersResponse, LogsRequest,
+        MemoryResponse, MountsResponse, NetworkDeviceStatsResponse, ProcessesResponse, ReadRequest, RebootRequest,
+        RebootResponse, ServiceListResponse, ShutdownRequest, ShutdownResponse, SystemStatResponse, VersionResponse,
+    },
+    server::machine::machine_service_server::MachineService,
+};
+
+use super::{Context, Replies, config, dmesg, files, metrics, power, roles::Roles, streams, system};
+
+type Answer<T> = Result<Response<T>, Status>;
+
+/// The handlers.
+#[derive(Clone, Debug)]
+pub(super) struct Machine(pub(super) Context);
+
+impl Machine {
+    /// Runs a job that reads files.
+    async fn job<T: Send + 'static>(&self, job: impl FnOnce() -> Result<T, Status> + Send + 'static) -> Answer<T> {
+        self.0.blocking.run(job).await?.map(Response::new)
+    }
+}
+
+#[tonic::async_trait]
+impl MachineService for Machine {
+    type DmesgStream = Replies<Data>;
+    type EventsStream = Replies<Event>;
+    type ListStream = Replies<FileInfo>;
+    type LogsStream = Replies<Data>;
+    type ReadStream = Replies<Data>;
+
+    async fn apply_configuration(&self, request: Request<ApplyConfigurationRequest>) -> Answer<ApplyConfigurationResponse> {
+        let roles = request.extensions().get::<Roles>().copied().unwrap_or_default();
+        config::apply(&self.0, request.into_inner(), roles).await.map(Response::new)
+    }
+
+    async fn cpu_info(&self, _: Request<()>) -> Answer<CpuInfoResponse> {
+        self.job(metrics::cpu_info).await
+    }
+
+    async fn disk_stats(&self, _: Request<()>) -> Answer<DiskStatsResponse> {
+        self.job(metrics::disk_stats).await
+    }
+
+    async fn dmesg(&self, request: Request<DmesgRequest>) -> Answer<Self::DmesgStream> {
+        dmesg::dmesg(&self.0, request.into_inner()).map(Response::new)
+    }
+
+    async fn events(&self, request: Request<EventsRequest>) -> Answer<Self::EventsStream> {
+        streams::events(&self.0, request.into_inner()).map(Response::new)
+    }
+
+    async fn hostname(&self, _: Request<()>) -> Answer<HostnameResponse> {
+        Ok(Response::new(system::hostname(&self.0.sources)))
+    }
+
+    async fn list(&self, request: Request<ListRequest>) -> Answer<Self::ListStream> {
+        files::list(&self.0, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn load_avg(&self, _: Request<()>) -> Answer<LoadAvgResponse> {
+        self.job(metrics::load_avg).await
+    }
+
+    async fn logs(&self, request: Request<LogsRequest>) -> Answer<Self::LogsStream> {
+        streams::logs(&self.0, request.into_inner()).map(Response::new)
+    }
+
+    async fn logs_containers(&self, _: Request<()>) -> Answer<LogsContainersResponse> {
+        Ok(Response::new(system::log_ids(&self.0.sources)))
+    }
+
+    async fn memory(&self, _: Request<()>) -> Answer<MemoryResponse> {
+        self.job(metrics::memory).await
+    }
+
+    async fn mounts(&self, _: Request<()>) -> Answer<MountsResponse> {
+        self.job(metrics::mounts).await
+    }
+
+    async fn network_device_stats(&self, _: Request<()>) -> Answer<NetworkDeviceStatsResponse> {
+        self.job(metrics::network_stats).await
+    }
+
+    async fn processes(&self, _: Request<()>) -> Answer<ProcessesResponse> {
+        self.job(metrics::processes).await
+    }
+
+    async fn read(&self, request: Request<ReadRequest>) -> Answer<Self::ReadStream> {
+        files::read(&self.0, request.into_inner().path).await.map(Response::new)
+    }
+
+    async fn reboot(&self, request: Request<RebootRequest>) -> Answer<RebootResponse> {
+        power::reboot(&self.0.sources, request.into_inner()).map(Response::new)
+    }
+
+    async fn service_list(&self, _: Request<()>) -> Answer<ServiceListResponse> {
+        Ok(Response::new(system::service_list(&self.0.sources)))
+    }
+
+    async fn shutdown(&self, request: Request<ShutdownRequest>) -> Answer<ShutdownResponse> {
+        power::shutdown(&self.0.sources, request.into_inner()).map(Response::new)
+    }
+
+    async fn system_stat(&self, _: Request<()>) -> Answer<SystemStatResponse> {
+        self.job(metrics::system_stat).await
+    }
+
+    async fn version(&self, _: Request<()>) -> Answer<VersionResponse> {
+        let release = self.0.blocking.run(system::read_release).await?;
+        Ok(Response::new(system::version(&self.0.sources, &release)))
+    }
+}

@@ -1,0 +1,108 @@
+//! Version, host name, services.
+
+use wire::machine::{
+    FeaturesInfo, Hostname, HostnameResponse, LogsContainer, LogsContainersResponse, PlatformInfo, ServiceEvent,
+    ServiceEvents, ServiceInfo, ServiceList, ServiceListResponse, Version, VersionInfo, VersionResponse,
+};
+
+use super::Sources;
+use crate::{
+    node::ServiceStatus,
+    services::{wire_health, wire_time},
+};
+
+/// What clients take us for, with our own version behind it: they parse this and choose their calls by it.
+const TAG: &str = concat!("v1.14.0+keelson.", env!("CARGO_PKG_VERSION"));
+/// Facts of the image, `KEY=value` a line.
+const RELEASE: &str = "/usr/share/keelson/release";
+
+/// The processor's name as clients know it.
+const ARCH: &str = if cfg!(target_arch = "x86_64") { "amd64" } else { "arm64" };
+
+/// `release` is the text of [`RELEASE`].
+pub(super) fn version(sources: &Sources, release: &str) -> VersionResponse {
+    let info = VersionInfo {
+        tag: TAG.to_owned(),
+        // The root hash names the build exactly.
+        sha: sources.node.boot.borrow().root_hash.chars().take(12).collect(),
+        built: built(release),
+        go_version: String::new(),
+        os: "linux".to_owned(),
+        arch: ARCH.to_owned(),
+    };
+    VersionResponse {
+        messages: vec![Version {
+            metadata: None,
+            version: Some(info),
+            platform: Some(PlatformInfo { name: "metal".to_owned(), mode: "metal".to_owned() }),
+            features: Some(FeaturesInfo { rbac: true }),
+        }],
+    }
+}
+
+/// Reads [`RELEASE`]; outside an image there is none.
+pub(super) fn read_release() -> String {
+    std::fs::read_to_string(RELEASE).unwrap_or_default()
+}
+
+fn built(release: &str) -> String {
+    let epoch = release.lines().find_map(|line| line.strip_prefix("BUILD_EPOCH=")).map(|value| value.trim_matches('"'));
+    let time = epoch.and_then(|text| text.parse().ok()).and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
+    time.map(|time| time.to_string()).unwrap_or_default()
+}
+
+pub(super) fn hostname(sources: &Sources) -> HostnameResponse {
+    let known = sources.node.network.borrow().hostname.clone();
+    let hostname = if known.is_empty() { linux::hostname::get().unwrap_or_default() } else { known };
+    HostnameResponse { messages: vec![Hostname { metadata: None, hostname }] }
+}
+
+pub(super) fn service_list(sources: &Sources) -> ServiceListResponse {
+    let services = sources.node.services.borrow().iter().map(service).collect();
+    ServiceListResponse { messages: vec![ServiceList { metadata: None, services }] }
+}
+
+fn service(status: &ServiceStatus) -> ServiceInfo {
+    let events = status
+        .events
+        .iter()
+        .map(|event| ServiceEvent {
+            msg: event.message.clone(),
+            state: format!("{:?}", event.state),
+            ts: Some(wire_time(event.at)),
+        })
+        .collect();
+    ServiceInfo {
+        id: status.id.clone(),
+        state: format!("{:?}", status.state),
+        events: Some(ServiceEvents { events }),
+        health: Some(wire_health(status)),
+    }
+}
+
+pub(super) fn log_ids(sources: &Sources) -> LogsContainersResponse {
+    LogsContainersResponse { messages: vec![LogsContainer { metadata: None, ids: sources.logs.ids() }] }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn build_time_is_read_from_the_release() {
+        for (text, wanted) in [
+            ("VERSION=1\nBUILD_EPOCH=86400\n", "1970-01-02T00:00:00Z"),
+            ("BUILD_EPOCH=\"0\"", "1970-01-01T00:00:00Z"),
+            ("BUILD_EPOCH=soon", ""),
+            ("", ""),
+        ] {
+            assert_eq!(built(text), wanted, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn the_tag_is_one_that_clients_can_parse() {
+        let rest = TAG.strip_prefix("v1.14.0+keelson.").expect("prefix");
+        assert!(rest.split('.').all(|part| part.parse::<u32>().is_ok()), "{TAG}");
+    }
+}
