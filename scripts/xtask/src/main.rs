@@ -3,7 +3,7 @@
 //! - [`sealed`]: everything runs inside the sealed build root; outside of it a command starts itself again inside
 //! - [`image`]: `build`, on the image builder
 //! - [`check`]: `check` and `test`: formatting, lints, house rules, host tests, VM suites, and one line that sums them up
-//! - [`quickstart`], [`bench`]: a node to look at, and measured ones; both on the harness in `qemu/`
+//! - [`console`], [`quickstart`], [`bench`]: a node to type at, one to look at, and measured ones; all on the harness in `qemu/`
 //! - [`tidy`]: the house rules that no compiler knows
 //!
 //! Absent on purpose: making the root itself and its package lock; that has to work before any Rust does, so it is in the
@@ -13,6 +13,7 @@
 mod bench;
 mod check;
 mod command;
+mod console;
 mod image;
 mod quickstart;
 mod sealed;
@@ -44,6 +45,8 @@ enum Command {
     VmTest(check::VmArguments),
     /// Measured figures: `bench boot --json`.
     Bench(bench::Arguments),
+    /// Boots a board's image with its serial console on this terminal.
+    Qemu(console::Arguments),
     /// Builds an image, boots it, configures it and shows the running node.
     Quickstart(quickstart::Arguments),
     /// Resolves the wanted packages anew and writes the lock (runs on the host).
@@ -73,6 +76,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Tidy => tidy::run(),
         Command::Test(arguments) => check::test(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
+        Command::Qemu(arguments) => console::run(&arguments),
         Command::Quickstart(arguments) => quickstart::run(&arguments),
         Command::VmTest(arguments) => check::vm_test(&arguments),
     }
