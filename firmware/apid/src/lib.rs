@@ -1,1 +1,173 @@
-//! The API gateway: mTLS on port 50000, forwarded to machined.
+//! The API gateway: TLS 1.3 on port 50000, every call forwarded to machined's socket as it is.
+//!
+//! - [`run`]: the daemon: reads [`ApidConfig`](wire::apid_config::ApidConfig) from standard input, then serves;
+//! - [`Gateway`]: the accept loop ([`accept`]), client certificates to roles ([`verify`], [`peer`]), and the proxy
+//!   ([`forward`]) with its rules about `node` metadata ([`route`]).
+//!
+//! Reads no file but the socket, decodes no message. Absent on purpose: what a role may do (machined decides), and
+//! calls to other nodes (not in this version).
+#![forbid(unsafe_code)]
+
+mod accept;
+mod forward;
+mod hold;
+mod peer;
+mod route;
+mod verify;
+
+use std::{
+    io::{self, Read},
+    net::SocketAddr,
+    process::ExitCode,
+    sync::Arc,
+    time::Duration,
+};
+
+use tokio::net::TcpListener;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use wire::{
+    apid_config::{ApidConfig, Mode},
+    tls::{Identity, TlsError},
+};
+use zeroize::Zeroizing;
+
+use forward::Forward;
+
+/// Most that is read from standard input, bytes.
+const MAX_CONFIG: u64 = 1024 * 1024;
+/// How long open calls may go on after the word to stop.
+const DRAIN: Duration = Duration::from_secs(1);
+/// What a client may send ahead on a stream and on a connection, bytes. Uploads are configurations: small.
+const WINDOWS: (u32, u32) = (256 * 1024, 512 * 1024);
+/// Calls at the same time on one connection.
+const STREAMS: u32 = 64;
+/// A connection that does not answer a ping is dead: first ping after this much silence, then the limit.
+const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(20));
+
+/// Why apid cannot serve.
+#[derive(Debug, thiserror::Error)]
+pub enum ApidError {
+    /// Standard input is not readable.
+    #[error("read the configuration from standard input")]
+    Input {
+        /// Cause.
+        source: io::Error,
+    },
+    /// Standard input is no configuration.
+    #[error("understand the configuration on standard input")]
+    Config {
+        /// Cause; tells a place, never a value.
+        source: serde_json::Error,
+    },
+    /// Running mode without accepted authorities.
+    #[error("the configuration names no client authority")]
+    NoClientAuthority,
+    /// Certificates that cannot be used.
+    #[error("set up TLS")]
+    Tls {
+        /// Cause.
+        source: TlsError,
+    },
+    /// The client authorities do not make a verifier.
+    #[error("use the client authorities")]
+    Verifier {
+        /// Cause.
+        source: rustls::server::VerifierBuilderError,
+    },
+    /// The port is taken.
+    #[error("listen on {address}")]
+    Listen {
+        /// Where.
+        address: SocketAddr,
+        /// Cause.
+        source: io::Error,
+    },
+    /// Serving ended with an error.
+    #[error("serve")]
+    Serve {
+        /// Cause.
+        source: tonic::transport::Error,
+    },
+}
+
+/// The program.
+#[must_use]
+pub fn run() -> ExitCode {
+    daemon::run("apid", async |daemon: daemon::Daemon| {
+        let gateway = Gateway::bind(read_config()?).await?;
+        log::info!(target: "apid", "listening on {}, {:?} mode", gateway.address(), gateway.mode);
+        gateway.serve(daemon.tasks.clone(), daemon.stop.clone()).await
+    })
+}
+
+/// Standard input holds secrets: the text is wiped after use.
+fn read_config() -> Result<ApidConfig, ApidError> {
+    let mut text = Zeroizing::new(Vec::new());
+    io::stdin().take(MAX_CONFIG).read_to_end(&mut text).map_err(|source| ApidError::Input { source })?;
+    serde_json::from_slice(&text).map_err(|source| ApidError::Config { source })
+}
+
+/// A bound gateway.
+#[derive(Debug)]
+pub struct Gateway {
+    listener: TcpListener,
+    address: SocketAddr,
+    tls: Arc<rustls::ServerConfig>,
+    mode: Mode,
+    forward: Forward,
+}
+
+impl Gateway {
+    /// Sets up TLS and binds the port.
+    ///
+    /// # Errors
+    /// When certificates or address cannot be used.
+    pub async fn bind(config: ApidConfig) -> Result<Self, ApidError> {
+        let tls_failed = |source| ApidError::Tls { source };
+        let identity = Identity::from_pem(&config.server_chain_pem, &config.server_key_pem).map_err(tls_failed)?;
+        let clients = match config.mode {
+            Mode::Maintenance => None,
+            Mode::Running => {
+                let authorities = config.client_ca_pem.as_deref().ok_or(ApidError::NoClientAuthority)?;
+                let roots = wire::tls::roots("the client authorities", authorities).map_err(tls_failed)?;
+                Some(verify::client_verifier(roots)?)
+            }
+        };
+        let tls = wire::tls::server_config(identity, clients).map_err(tls_failed)?;
+        let listen = |source| ApidError::Listen { address: config.listen, source };
+        let listener = TcpListener::bind(config.listen).await.map_err(listen)?;
+        let address = listener.local_addr().map_err(listen)?;
+        let mode = config.mode;
+        Ok(Self { listener, address, tls, mode, forward: Forward::new(config) })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves until `stop`; open calls then have a second to end. Handshakes are tasks of `tasks`.
+    ///
+    /// # Errors
+    /// When the server itself fails; failing connections are logged.
+    pub async fn serve(self, tasks: TaskTracker, stop: CancellationToken) -> Result<(), ApidError> {
+        let connections = accept::connections(self.listener, self.tls, self.mode, tasks, stop.clone());
+        let serving = tonic::transport::Server::builder()
+            .initial_stream_window_size(WINDOWS.0)
+            .initial_connection_window_size(WINDOWS.1)
+            .max_concurrent_streams(STREAMS)
+            .http2_keepalive_interval(Some(KEEPALIVE.0))
+            .http2_keepalive_timeout(Some(KEEPALIVE.1))
+            .tcp_nodelay(true)
+            .serve_with_incoming_shutdown(self.forward, connections, stop.clone().cancelled_owned());
+        let limit = async {
+            stop.cancelled().await;
+            tokio::time::sleep(DRAIN).await;
+        };
+        tokio::select! {
+            ended = serving => ended.map_err(|source| ApidError::Serve { source }),
+            () = limit => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! The API over its socket, as apid speaks to it.
+
+use std::time::Duration;
+
+use tempfile::TempDir;
+use tokio::{sync::mpsc, time::timeout};
+use tonic::{Code, Request, transport::Channel};
+use wire::machine::{
+    ApplyConfigurationRequest, EventsRequest, ListRequest, LogsRequest, ReadRequest, RebootRequest,
+    machine_service_client::MachineServiceClient,
+};
+
+use super::*;
+use crate::node::{ApplyOutcome, Command};
+
+/// Longest wait for anything in here.
+const LIMIT: Duration = Duration::from_secs(10);
+
+struct Fixture {
+    _folder: TempDir,
+    sources: Sources,
+    commands: mpsc::Receiver<Command>,
+    client: MachineServiceClient<Channel>,
+    stop: CancellationToken,
+    serving: tokio::task::JoinHandle<()>,
+}
+
+fn start() -> Fixture {
+    let folder = tempfile::tempdir().expect("folder");
+    let (node, commands) = Node::new();
+    let sources = Sources { node, logs: Logs::new(), events: Events::new() };
+    let path = folder.path().join("s");
+    let server = Server::bind_for_tests(&path, sources.clone()).expect("bound");
+    let stop = CancellationToken::new();
+    let serving = tokio::spawn(server.serve(stop.clone()));
+    let client = MachineServiceClient::new(wire::unix::channel(path));
+    Fixture { _folder: folder, sources, commands, client, stop, serving }
+}
+
+fn with_role<T>(role: &'static str, message: T) -> Request<T> {
+    let mut request = Request::new(message);
+    if !role.is_empty() {
+        request.metadata_mut().append(wire::ROLE_KEY, role.parse().expect("role"));
+    }
+    request
+}
+
+#[tokio::test]
+async fn roles_decide_and_unknown_methods_say_so() {
+    let mut api = start();
+    assert!(api.client.version(with_role("os:reader", ())).await.is_ok());
+    for (role, wanted) in [("", Code::PermissionDenied), ("os:reader", Code::PermissionDenied), ("os:admin", Code::Ok)] {
+        let path = "/proc/sys/kernel/random/boot_id".to_owned();
+        let answer = api.client.read(with_role(role, ReadRequest { path })).await;
+        assert_eq!(answer.err().map_or(Code::Ok, |status| status.code()), wanted, "{role}");
+    }
+    let status = api.client.bootstrap(with_role("os:admin", Default::default())).await.expect_err("no handler");
+    assert_eq!((status.code(), status.message()), (Code::Unimplemented, "machine.MachineService/Bootstrap is not in this version"));
+}
+
+#[tokio::test]
+async fn files_are_listed_and_read() {
+    let mut api = start();
+    let folder = tempfile::tempdir().expect("folder");
+    std::fs::write(folder.path().join("big"), vec![b'x'; 100_000]).expect("written");
+    let path = folder.path().join("big").display().to_string();
+    let mut stream = api.client.read(with_role("os:admin", ReadRequest { path })).await.expect("opened").into_inner();
+    let mut size = 0;
+    while let Some(data) = stream.message().await.expect("read") {
+        size += data.bytes.len();
+    }
+    assert_eq!(size, 100_000);
+
+    let missing = with_role("os:admin", ReadRequest { path: "/nowhere".into() });
+    assert_eq!(api.client.read(missing).await.expect_err("missing").code(), Code::NotFound);
+    let root = folder.path().display().to_string();
+    let mut stream = api
+        .client
+        .list(with_role("os:reader", ListRequest { root, ..ListRequest::default() }))
+        .await
+        .expect("listed")
+        .into_inner();
+    let mut names = Vec::new();
+    while let Some(info) = stream.message().await.expect("listed") {
+        names.push(info.relative_name);
+    }
+    assert_eq!(names, [".", "big"]);
+    let missing = with_role("os:reader", ListRequest { root: "/nowhere".into(), ..ListRequest::default() });
+    let status = api.client.list(missing).await.expect_err("missing");
+    assert_eq!((status.code(), status.message()), (Code::Unknown, "lstat /nowhere: no such file or directory"));
+}
+
+#[tokio::test]
+async fn logs_are_tailed_and_followed() {
+    let mut api = start();
+    let ring = api.sources.logs.ring("apid");
+    (0..20).for_each(|number| ring.push(format!("line {number}").as_bytes()));
+    let request = |id: &str, follow, tail_lines| {
+        let request = LogsRequest { namespace: "system".into(), id: id.into(), driver: 0, follow, tail_lines };
+        with_role("os:reader", request)
+    };
+    let mut tail = api.client.logs(request("apid", false, 5)).await.expect("logs").into_inner();
+    let mut text = Vec::new();
+    while let Some(data) = tail.message().await.expect("data") {
+        text.extend_from_slice(&data.bytes);
+    }
+    assert_eq!(text, b"line 15\nline 16\nline 17\nline 18\nline 19\n");
+    let mut follow = api.client.logs(request("apid", true, 0)).await.expect("logs").into_inner();
+    ring.push(b"new");
+    let data = timeout(LIMIT, follow.message()).await.expect("in time").expect("data").expect("open");
+    assert_eq!(&data.bytes[..], b"new\n");
+    let status = api.client.logs(request("nobody", false, -1)).await.expect_err("unknown");
+    assert_eq!(status.message(), "log \"nobody\" was not registered");
+    // A stream that is open ends with the server, and the server in its time.
+    api.stop.cancel();
+    timeout(LIMIT, api.serving).await.expect("in time").expect("ended");
+}
+
+#[tokio::test]
+async fn events_start_with_a_hello_and_carry_their_actor() {
+    let mut api = start();
+    api.sources.events.publish(&crate::events::phase("old", true), "");
+    let request = |tail_events, actor: &str| {
+        with_role("os:reader", EventsRequest { tail_events, with_actor_id: actor.into(), ..EventsRequest::default() })
+    };
+    let mut live = api.client.events(request(0, "me")).await.expect("events").into_inner();
+    let hello = live.message().await.expect("event").expect("open");
+    assert!(hello.id.is_empty() && hello.data.is_none());
+    api.sources.events.publish(&crate::events::phase("other", true), "somebody");
+    api.sources.events.publish(&crate::events::task("mine", true), "me");
+    let event = timeout(LIMIT, live.message()).await.expect("in time").expect("event").expect("open");
+    assert_eq!(event.actor_id, "me");
+    assert_eq!(event.data.expect("payload").type_url, "talos/runtime/machine.TaskEvent");
+    let mut all = api.client.events(request(-1, "")).await.expect("events").into_inner();
+    for _ in 0..4 {
+        timeout(LIMIT, all.message()).await.expect("in time").expect("event").expect("open");
+    }
+}
+
+#[tokio::test]
+async fn power_and_configuration_reach_the_main_loop() {
+    let mut api = start();
+    let reply = api.client.reboot(with_role("os:operator", RebootRequest { mode: 2 })).await.expect("ordered").into_inner();
+    let Some(Command::Power { force: true, actor, .. }) = api.commands.recv().await else { panic!("no order") };
+    assert_eq!(reply.messages[0].actor_id, actor);
+
+    let mut client = api.client.clone();
+    let request = ApplyConfigurationRequest { data: b"machine:".to_vec(), mode: 1, ..Default::default() };
+    // Without a configuration a reader may set the node up.
+    let (answer, ()) = tokio::join!(client.apply_configuration(with_role("os:reader", request)), async {
+        let Some(Command::Apply { text, anonymous: true, reply, .. }) = api.commands.recv().await else { panic!("no order") };
+        assert_eq!(text, "machine:");
+        let outcome = ApplyOutcome { warnings: vec!["w".into()], details: "done".into() };
+        reply.send(Ok(outcome)).expect("waiting");
+    });
+    let message = answer.expect("applied").into_inner().messages.remove(0);
+    assert_eq!((message.mode_details.as_str(), message.warnings.len(), message.mode), ("done", 1, 2));
+}
+
+#[tokio::test]
+async fn who_is_not_the_supervised_apid_is_turned_away() {
+    let folder = tempfile::tempdir().expect("folder");
+    let (node, _commands) = Node::new();
+    let sources = Sources { node, logs: Logs::new(), events: Events::new() };
+    let listener = UnixListener::bind(folder.path().join("s")).expect("bound");
+    let admission = Admission::new(User { uid: 50, gid: 50 }, Arc::clone(&sources.node));
+    let (_client, accepted) =
+        tokio::join!(tokio::net::UnixStream::connect(folder.path().join("s")), listener.accept());
+    let admitted = admission.admit(accepted.expect("accepted").0).await.expect("looked at");
+    assert!(admitted.is_none());
+}

@@ -186,6 +186,8 @@ mod tests {
     }
 
     proptest! {
+        // Each case moves a lot of bytes one by one in a debug build.
+        #![proptest_config(ProptestConfig::with_cases(16))]
         /// Whatever is written: at most the limit is kept, whole lines only, the newest ones, and a reader that
         /// reads in any rhythm sees an in-order selection that ends with the last line.
         #[test]
