@@ -47,7 +47,7 @@ impl View {
 }
 
 /// The last line of every view.
-const KEYS: &str = "keys: 1 status  2 kernel log  3 service logs (n next, p previous)  r redraw  ? help";
+const KEYS: &str = "keys: 1 status  2 kernel log  3 service logs (n next, p previous)  ? help";
 
 /// Lines of a view; `log` holds the newest log lines for the views that show one. At most `size.rows` lines.
 #[must_use]
@@ -132,14 +132,15 @@ fn head(snapshot: &Snapshot) -> Vec<String> {
     let stage = stage_name(snapshot.machine.stage);
     let unmet = &snapshot.machine.unmet;
     let ready = match (snapshot.machine.stage, unmet.is_empty()) {
-        (Stage::Maintenance, true) => "waiting for a configuration".to_owned(),
-        (_, true) => "ready".to_owned(),
         (_, false) => {
             let list: Vec<_> = unmet.iter().map(|one| format!("{} ({})", one.name, one.reason)).collect();
-            format!("not ready: {}", list.join(", "))
+            format!(", not ready: {}", list.join(", "))
         }
+        (Stage::Maintenance, true) => ", waiting for a configuration".to_owned(),
+        (Stage::Running, true) => ", ready".to_owned(),
+        (_, true) => String::new(),
     };
-    lines.push(format!("stage    {stage}, {ready}"));
+    lines.push(format!("stage    {stage}{ready}"));
     if let Some(error) = &snapshot.config_error {
         lines.extend(labelled("config", error.lines().map(str::to_owned)));
     } else if let Some(source) = snapshot.config_source {

@@ -20,7 +20,7 @@ fn service(id: &str, state: ServiceState, healthy: Option<bool>, message: &str) 
 }
 
 fn sample() -> Snapshot {
-    let fixed = |minutes, text: &str| Warning { at: Duration::from_secs(36_000 + minutes * 60), text: text.to_owned() };
+    let fixed = |minutes: u64, text: &str| Warning { at: Duration::from_secs(36_000 + minutes * 60), text: text.to_owned() };
     Snapshot {
         version: "0.1.0".to_owned(),
         uptime: Duration::from_secs(93),

@@ -109,7 +109,7 @@ async fn node() {
     let handle = connect();
     handle.link().add(LinkVeth::new("eth0", "srv0").build()).execute().await.unwrap();
     let orders = Orders { address: Ipv4Addr::new(10, 7, 0, 15), lease_seconds: 8, silent: false };
-    let (server, cable) = far_end(&handle, "srv0", orders).await;
+    let (mut server, cable) = far_end(&handle, "srv0", orders).await;
 
     let folder = tempfile::tempdir().unwrap();
     let paths = Paths {
@@ -124,12 +124,12 @@ async fn node() {
     let began = Instant::now();
     start_with(&node, paths.clone());
 
-    first_lease(&node, &handle, &server, &paths, began).await;
+    first_lease(&node, &handle, &mut server, &paths, began).await;
     hot_plug(&node, &handle).await;
     foreign_address(&node, &handle).await;
-    server.wait_for("renewal", SOON, |seen| seen.kind == 3 && seen.uses == Ipv4Addr::new(10, 7, 0, 15));
+    server.wait_for("renewal", SOON, |seen| seen.kind == 3 && seen.uses == Ipv4Addr::new(10, 7, 0, 15)).await;
     refusal(&node, &server).await;
-    cable_out_and_in(&node, &server, &cable).await;
+    cable_out_and_in(&node, &mut server, &cable).await;
     silence(&node, &server, &paths).await;
 
     node.stop.cancel();
@@ -137,11 +137,11 @@ async fn node() {
     tokio::time::timeout(SOON, node.tasks.wait()).await.expect("every task ends when the node stops");
 }
 
-async fn first_lease(node: &Arc<Node>, handle: &Handle, server: &Server, paths: &Paths, began: Instant) {
+async fn first_lease(node: &Arc<Node>, handle: &Handle, server: &mut Server, paths: &Paths, began: Instant) {
     let status = until(node, "first lease", SOON, |status| has(status, "10.7.0.15") && status.etc_files).await;
     println!("leased {} ms after the start", began.elapsed().as_millis());
     assert!(began.elapsed() < Duration::from_secs(3), "took {:?}", began.elapsed());
-    let discover = server.wait_for("discover", SOON, |seen| seen.kind == 1);
+    let discover = server.wait_for("discover", SOON, |seen| seen.kind == 1).await;
     assert_eq!(discover.client_id.len(), 7);
     assert_eq!(discover.client_id[0], 1, "the client id is the hardware address");
     let link = status.links.iter().find(|link| link.name == "eth0").unwrap();
@@ -186,14 +186,14 @@ async fn refusal(node: &Arc<Node>, server: &Server) {
 }
 
 /// A cable that was out: the lease is verified, not asked for anew.
-async fn cable_out_and_in(node: &Arc<Node>, server: &Server, cable: &std::sync::mpsc::Sender<bool>) {
+async fn cable_out_and_in(node: &Arc<Node>, server: &mut Server, cable: &std::sync::mpsc::Sender<bool>) {
     let carrier = |status: &NetworkStatus, up| status.links.iter().any(|link| link.name == "eth0" && link.up == up);
     cable.send(false).unwrap();
     until(node, "no carrier", SOON, |status| carrier(status, false)).await;
     while server.seen.try_recv().is_ok() {}
     cable.send(true).unwrap();
     until(node, "carrier", SOON, |status| carrier(status, true)).await;
-    let seen = server.wait_for("verification", SOON, |_| true);
+    let seen = server.wait_for("verification", SOON, |_| true).await;
     assert_eq!(seen.kind, 3, "a request for the known address, not a discover: {seen:?}");
 }
 

@@ -2,14 +2,15 @@
 
 use std::{
     net::{Ipv4Addr, SocketAddr, UdpSocket},
-    sync::{
-        Arc, Mutex,
-        mpsc::{Receiver, Sender, channel},
-    },
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
 use nix::sys::socket::{setsockopt, sockopt};
+use tokio::{
+    sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
+    time::timeout,
+};
 
 /// The server's own address, router and name server.
 pub const SERVER: Ipv4Addr = Ipv4Addr::new(10, 7, 0, 1);
@@ -35,7 +36,7 @@ pub struct Seen {
 
 pub struct Server {
     pub orders: Arc<Mutex<Orders>>,
-    pub seen: Receiver<Seen>,
+    pub seen: UnboundedReceiver<Seen>,
 }
 
 impl Server {
@@ -44,16 +45,16 @@ impl Server {
     }
 
     /// Waits for a message, dropping others.
-    pub fn wait_for(&self, what: &str, limit: Duration, wanted: impl Fn(&Seen) -> bool) -> Seen {
-        let end = std::time::Instant::now() + limit;
-        loop {
-            let left = end.saturating_duration_since(std::time::Instant::now());
-            match self.seen.recv_timeout(left) {
-                Ok(seen) if wanted(&seen) => return seen,
-                Ok(_) => {}
-                Err(_) => panic!("no {what} within {limit:?}"),
+    pub async fn wait_for(&mut self, what: &str, limit: Duration, wanted: impl Fn(&Seen) -> bool) -> Seen {
+        let search = async {
+            loop {
+                let seen = self.seen.recv().await.expect("the server lives");
+                if wanted(&seen) {
+                    return seen;
+                }
             }
-        }
+        };
+        timeout(limit, search).await.unwrap_or_else(|_| panic!("no {what} within {limit:?}"))
     }
 }
 
@@ -63,13 +64,13 @@ pub fn serve(link: &str, orders: Orders) -> Server {
     socket.set_broadcast(true).unwrap();
     setsockopt(&socket, sockopt::BindToDevice, &link.into()).unwrap();
     let orders = Arc::new(Mutex::new(orders));
-    let (sender, seen) = channel();
+    let (sender, seen) = unbounded_channel();
     let shared = Arc::clone(&orders);
     std::thread::spawn(move || run(&socket, &shared, &sender));
     Server { orders, seen }
 }
 
-fn run(socket: &UdpSocket, orders: &Mutex<Orders>, sender: &Sender<Seen>) {
+fn run(socket: &UdpSocket, orders: &Mutex<Orders>, sender: &UnboundedSender<Seen>) {
     let mut buffer = [0; 1500];
     loop {
         let (length, from) = socket.recv_from(&mut buffer).unwrap();
