@@ -344,4 +344,4 @@ fn check_rules(new: &Partition, before: &[Partition], count: usize) -> Result<()
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

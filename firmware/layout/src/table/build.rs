@@ -120,8 +120,10 @@ impl Windows {
         let position = self.position;
         self.parts
             .iter_mut()
-            .find_map(|(start, bytes)| bytes.get_mut(usize::try_from(position.checked_sub(*start)?).ok()?..))
-            .filter(|rest| !rest.is_empty())
+            .find_map(|(start, bytes)| {
+                let rest = bytes.get_mut(usize::try_from(position.checked_sub(*start)?).ok()?..)?;
+                (!rest.is_empty()).then_some(rest)
+            })
             .ok_or_else(|| io::Error::new(io::ErrorKind::UnexpectedEof, "outside the table"))
     }
 
