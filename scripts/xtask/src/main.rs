@@ -4,6 +4,7 @@
 //! - [`image`]: `build`, on the image builder
 //! - [`check`]: `check` and `test`: formatting, lints, house rules, host tests, VM suites, and one line that sums them up
 //! - [`console`], [`quickstart`], [`bench`]: a node to type at, one to look at, and measured ones; all on the harness in `qemu/`
+//! - [`flash`]: onto a disk or stick
 //! - [`tidy`]: the house rules that no compiler knows
 //!
 //! Absent on purpose: making the root itself and its package lock; that has to work before any Rust does, so it is in the
@@ -14,6 +15,7 @@ mod bench;
 mod check;
 mod command;
 mod console;
+mod flash;
 mod image;
 mod quickstart;
 mod sealed;
@@ -45,6 +47,8 @@ enum Command {
     VmTest(check::VmArguments),
     /// Measured figures: `bench boot --json`.
     Bench(bench::Arguments),
+    /// Writes an image to a disk or stick and reads it back.
+    Flash(flash::Arguments),
     /// Boots a board's image with its serial console on this terminal.
     Qemu(console::Arguments),
     /// Builds an image, boots it, configures it and shows the running node.
@@ -76,6 +80,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Tidy => tidy::run(),
         Command::Test(arguments) => check::test(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
+        Command::Flash(arguments) => flash::run(&arguments),
         Command::Qemu(arguments) => console::run(&arguments),
         Command::Quickstart(arguments) => quickstart::run(&arguments),
         Command::VmTest(arguments) => check::vm_test(&arguments),
