@@ -26,6 +26,9 @@ const UNMOUNT_ROUNDS: usize = 10;
 /// Between two rounds.
 const UNMOUNT_PAUSE: Duration = Duration::from_millis(100);
 
+/// Beginning of the message that ends a boot.
+const FATAL: &str = "FATAL";
+
 /// The consoles of this boot, for the last words.
 static CONSOLES: OnceLock<Arc<Consoles>> = OnceLock::new();
 
@@ -37,9 +40,11 @@ pub fn remember(consoles: &Arc<Consoles>) {
 
 /// Says it on every console and in the kernel log, past all queues and tasks.
 pub fn say(text: &str) {
+    // At "warning" the kernel does not print it on the consoles a second time.
+    let level = if text.starts_with(FATAL) { Level::Critical } else { Level::Warning };
     if let Ok(writer) = Writer::open() {
         // Nobody is left to tell that the kernel log is gone.
-        let _ = writer.write(Level::Critical, "keelson", text);
+        let _ = writer.write(level, "keelson", text);
     }
     match CONSOLES.get() {
         Some(consoles) => consoles.shout(text, CONSOLE_LIMIT),
@@ -49,7 +54,7 @@ pub fn say(text: &str) {
 
 /// The end of a boot that failed: never returns.
 pub fn fatal(cause: &str) -> ! {
-    say(&format!("FATAL: {cause}"));
+    say(&format!("{FATAL}: {cause}"));
     let command_line = CommandLine::parse(&std::fs::read_to_string("/proc/cmdline").unwrap_or_default());
     if command_line.last("panic") == Some("0") {
         say("panic=0 is on the kernel command line: waiting for ever, restart by hand");

@@ -125,9 +125,10 @@ pub fn other_mounts() -> Result<Vec<&'static str>, SetupError> {
 }
 
 fn mount_all(list: &[Pseudo]) -> Result<Vec<&'static str>, SetupError> {
-    let mounted = mount::mounts().unwrap_or_default();
     let mut missing = Vec::new();
     for item in list {
+        // Read for each: before /proc is mounted there is no table, and the kernel has mounted /dev by itself.
+        let mounted = mount::mounts().unwrap_or_default();
         let target = Path::new(item.target);
         if mounted.iter().any(|entry| entry.target == target && entry.fstype == item.fstype) {
             continue;
