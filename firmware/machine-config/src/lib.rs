@@ -5,16 +5,22 @@
 //! - [`generate`]: the configurations of a new cluster from a [`pki::SecretsBundle`].
 //!
 //! How it works: `tree` reads YAML with positions, `schema` says which fields exist (all of the generation served,
-//! acted on or not), `check` compares the two, `view` takes out what the node uses, `validate` looks at meanings.
+//! acted on or not), `check` compares the two, `stream` tells the documents apart, `view` takes out what the node
+//! uses, `validate` looks at meanings.
 //! Pure: no I/O, no clock, no panic on any input. The text as given is what is stored and served; nothing here
 //! writes a configuration back, so comments are never lost. Absent on purpose in this version: patches and merging.
 #![forbid(unsafe_code)]
 
+mod check;
 mod endpoint;
 mod generate;
 mod problem;
 mod quote;
+mod scalar;
+mod schema;
+mod stream;
 mod tree;
+mod validate;
 mod view;
 
 pub use generate::{DEFAULT_INSTALL_DISK, DEFAULT_INSTALL_IMAGE, GenerateError, GenerateInput, Generated, generate};
@@ -22,3 +28,6 @@ pub use problem::{Problem, Problems};
 pub use view::{
     AutoHostname, Cluster, Config, ExtraHost, Install, Interface, MachineType, Network, Parsed, Route, Time, Warning,
 };
+
+#[cfg(test)]
+mod tests;

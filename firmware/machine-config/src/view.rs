@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, net::IpAddr, str::FromStr};
 use ipnet::IpNet;
 use pki::{AuthorityPem, Secret};
 
-use crate::{Problems, tree::{self, Node}};
+use crate::{Problems, scalar, stream, tree::Node, validate};
 
 /// Control plane or worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -187,20 +187,22 @@ pub struct Config {
 impl Config {
     /// Reads and checks a configuration. Fails with every problem found, not just the first.
     pub fn parse(text: &str) -> Result<Parsed, Problems> {
-        let mut problems = Problems::default();
-        let documents = tree::read(text, &mut problems);
-        let mut taker = Taker { problems };
-        let config = documents.iter().find(|node| node.get("kind").is_none()).and_then(|node| taker.config(node));
+        let mut stream = stream::read(text);
+        let unread = stream.main.is_none() && !stream.problems.is_empty();
+        let mut taker = Taker { problems: stream.problems };
+        let mut config = stream.main.as_ref().and_then(|node| taker.config(node));
+        if stream.main.is_none() && !unread {
+            taker.problems.add(0, "", "there is no main document (one with machine: and cluster:)");
+        }
+        if let (Some(config), Some(main)) = (&mut config, &stream.main) {
+            taker.hostname(config, main, stream.hostname.as_ref());
+            validate::check(config, main, &mut taker.problems);
+        }
         taker.problems.sort();
+        stream.warnings.sort_by_key(|warning| warning.line);
         match config {
-            Some(config) if taker.problems.is_empty() => Ok(Parsed { config, warnings: Vec::new() }),
-            Some(_) => Err(taker.problems),
-            None => {
-                if taker.problems.is_empty() {
-                    taker.problems.add(0, "", "there is no main document (one with machine: and cluster:)");
-                }
-                Err(taker.problems)
-            }
+            Some(config) if taker.problems.is_empty() => Ok(Parsed { config, warnings: stream.warnings }),
+            _ => Err(taker.problems),
         }
     }
 
@@ -301,7 +303,7 @@ impl Taker {
         let (machine, cluster) = (machine?, cluster?);
         let machine_type = self.machine_type(machine);
         let token = secret(machine.get("token"));
-        if token.is_empty() {
+        if token.is_empty() && machine.get("token").is_none_or(|node| node.text().is_some()) {
             self.problems.add(machine.line, "machine.token", "this is required");
         }
         let ca = self.authority(machine.get("ca"), "machine.ca");
@@ -364,6 +366,35 @@ impl Taker {
         }
     }
 
+    /// The `HostnameConfig` document, or the older settings of the main one; not both.
+    fn hostname(&mut self, config: &mut Config, main: &Node, document: Option<&Node>) {
+        let stable = main.get("machine").and_then(|machine| machine.get("features")).and_then(|node| node.get("stableHostname"));
+        let Some(document) = document else {
+            // Without the document the default is the older one: a name from the address.
+            let stable = flag(stable).unwrap_or(false);
+            config.network.auto_hostname = if stable { AutoHostname::Stable } else { AutoHostname::Address };
+            return;
+        };
+        let given = document.get("hostname").filter(|name| name.text().is_some_and(|name| !name.is_empty()));
+        let auto = document.get("auto").and_then(Node::text);
+        if let (Some(name), Some("stable")) = (given, auto) {
+            self.problems.add(name.line, "HostnameConfig.hostname", "with auto: stable no name can be given; set auto: off");
+        }
+        if given.is_none() && auto.is_none() {
+            self.problems.add(document.line, "HostnameConfig", "either auto or hostname must be set");
+        }
+        if config.network.hostname.is_some() {
+            self.problems.add(document.line, "HostnameConfig", "the main document sets machine.network.hostname already");
+        }
+        if let (Some(node), Some(true)) = (stable, flag(stable)) {
+            self.problems.add(node.line, "machine.features.stableHostname", "this is set while a HostnameConfig document is there");
+        }
+        config.network.auto_hostname = if auto == Some("stable") { AutoHostname::Stable } else { AutoHostname::Off };
+        if let Some(name) = given.and_then(Node::text) {
+            config.network.hostname = Some(name.to_owned());
+        }
+    }
+
     fn interface(&mut self, node: &Node, path: &str) -> Option<Interface> {
         let mut addresses: Vec<IpNet> = self.parsed(node.get("addresses"), &format!("{path}.addresses"), "an address with prefix (10.0.0.2/24)");
         addresses.extend(self.one::<IpNet>(node.get("cidr"), &format!("{path}.cidr"), "an address with prefix (10.0.0.2/24)"));
@@ -373,7 +404,7 @@ impl Taker {
             ignore: flag(node.get("ignore")).unwrap_or(false),
             addresses,
             routes: self.each(node.get("routes"), &format!("{path}.routes"), Self::route),
-            mtu: self.one(node.get("mtu"), &format!("{path}.mtu"), "a number of bytes").filter(|mtu| *mtu > 0),
+            mtu: number(node.get("mtu")).filter(|mtu| *mtu > 0),
         })
     }
 
@@ -381,7 +412,7 @@ impl Taker {
         Some(Route {
             network: self.one(node.get("network"), &format!("{path}.network"), "a network (10.0.0.0/8)"),
             gateway: self.one(node.get("gateway"), &format!("{path}.gateway"), "an address"),
-            metric: self.one(node.get("metric"), &format!("{path}.metric"), "a number"),
+            metric: number(node.get("metric")),
         })
     }
 
@@ -438,6 +469,7 @@ impl Taker {
     fn base64(&mut self, node: &Node, path: &str) -> Option<Secret> {
         match pki::decode_base64_text(path, node.text()?) {
             Ok(secret) => Some(secret),
+            Err(pki::Error::Base64 { .. }) => None, // the check of types said so
             Err(_) => {
                 self.problems.add(node.line, path, "this must be PEM text in base64");
                 None
@@ -478,11 +510,12 @@ fn texts(node: Option<&Node>) -> Vec<String> {
 }
 
 fn flag(node: Option<&Node>) -> Option<bool> {
-    match node?.text()?.to_ascii_lowercase().as_str() {
-        "true" | "yes" | "on" | "y" => Some(true),
-        "false" | "no" | "off" | "n" => Some(false),
-        _ => None,
-    }
+    scalar::boolean(node?.text()?)
+}
+
+/// A number that fits; what does not was reported by the check of types.
+fn number(node: Option<&Node>) -> Option<u32> {
+    scalar::integer(node?.text()?).and_then(|number| number.try_into().ok())
 }
 
 fn map(node: Option<&Node>) -> BTreeMap<String, String> {

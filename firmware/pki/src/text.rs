@@ -25,6 +25,13 @@ pub fn decode_base64_text(what: &str, encoded: &str) -> Result<Secret, Error> {
     }
 }
 
+/// Whether the text is base64, white space aside.
+#[must_use]
+pub fn is_base64(encoded: &str) -> bool {
+    let compact: Zeroizing<String> = Zeroizing::new(encoded.chars().filter(|c| !c.is_ascii_whitespace()).collect());
+    STANDARD.decode(compact.as_bytes()).map(Zeroizing::new).is_ok()
+}
+
 /// `N` random bytes.
 pub(crate) fn random<const N: usize>() -> Result<Zeroizing<[u8; N]>, Error> {
     let mut bytes = Zeroizing::new([0; N]);

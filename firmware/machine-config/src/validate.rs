@@ -1,0 +1,89 @@
+//! Meanings that types cannot say.
+
+use crate::{Config, MachineType, Problems, endpoint, tree::Node};
+
+/// Checks a configuration that was taken out of `main`.
+pub(crate) fn check(config: &Config, main: &Node, problems: &mut Problems) {
+    let line = |path: &[&str]| {
+        let mut line = main.line;
+        let mut node = main;
+        for key in path {
+            let Some(next) = node.get(key) else { return line };
+            node = next;
+            line = next.line;
+        }
+        line
+    };
+    if let Some(version) = main.get("version").filter(|version| version.text() != Some("v1alpha1")) {
+        problems.add(version.line, "version", "this must be v1alpha1");
+    }
+    authority(config, line(&["machine", "ca"]), problems);
+    let cluster = config.cluster();
+    if cluster.endpoint.is_empty() {
+        problems.add(line(&["cluster", "controlPlane"]), "cluster.controlPlane.endpoint", "this is required: https://host:port of the API server");
+    } else if let Err(why) = endpoint::host(&cluster.endpoint) {
+        problems.add(line(&["cluster", "controlPlane", "endpoint"]), "cluster.controlPlane.endpoint", why);
+    }
+    if let Some(name) = config.hostname().filter(|name| !is_host_name(name)) {
+        let text = format!("{name:?} is not a host name (letters, digits, dashes and dots; at most 253, each part at most 63)");
+        problems.add(line(&["machine", "network", "hostname"]), "hostname", text);
+    }
+    interfaces(config, line(&["machine", "network", "interfaces"]), problems);
+    let at = line(&["machine", "network", "extraHostEntries"]);
+    for (index, host) in config.network().extra_hosts.iter().enumerate() {
+        if let Some(name) = host.aliases.iter().find(|name| !is_host_name(name)) {
+            let path = format!("machine.network.extraHostEntries[{index}].aliases");
+            problems.add(at, path, format!("{name:?} is not a host name"));
+        }
+    }
+}
+
+/// A control plane must be able to sign; whoever has a key must have the right one.
+fn authority(config: &Config, line: usize, problems: &mut Problems) {
+    let ca = config.machine_ca();
+    match &ca.key_pem {
+        None if config.machine_type() == MachineType::ControlPlane => {
+            problems.add(line, "machine.ca.key", "this is required on a control plane, which signs with it");
+        }
+        None => {}
+        Some(key) => {
+            if let Err(error) = pki::Authority::from_pem(&ca.cert_pem, key) {
+                problems.add(line, "machine.ca.key", error.to_string());
+            }
+        }
+    }
+}
+
+fn interfaces(config: &Config, line: usize, problems: &mut Problems) {
+    for (at, interface) in config.network().interfaces.iter().enumerate() {
+        let path = format!("machine.network.interfaces[{at}]");
+        let name = &interface.name;
+        // The kernel's limits of a link name.
+        if name.len() > 15 || name.contains(['/', ' ', ':']) || name == "." || name == ".." {
+            problems.add(line, format!("{path}.interface"), format!("{:?} is not a link name", name.chars().take(40).collect::<String>()));
+        }
+        for (route_at, route) in interface.routes.iter().enumerate() {
+            let families_differ = match (route.network, route.gateway) {
+                (Some(network), Some(gateway)) => network.addr().is_ipv4() != gateway.is_ipv4(),
+                (None, None) => {
+                    problems.add(line, format!("{path}.routes[{route_at}]"), "a route needs a network or a gateway");
+                    false
+                }
+                _ => false,
+            };
+            if families_differ {
+                problems.add(line, format!("{path}.routes[{route_at}]"), "network and gateway are of different families");
+            }
+        }
+    }
+}
+
+fn is_host_name(name: &str) -> bool {
+    let label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    name.len() <= 253 && name.split('.').all(label)
+}
