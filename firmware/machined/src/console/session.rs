@@ -74,6 +74,8 @@ pub struct Session {
     block_at: Instant,
     /// A key asked for something.
     wanted: bool,
+    /// The port held too much for drawing when last looked at.
+    full: bool,
 }
 
 impl Session {
@@ -92,6 +94,7 @@ impl Session {
             changed: None,
             block_at: now,
             wanted: false,
+            full: false,
         }
     }
 
@@ -111,6 +114,8 @@ impl Session {
         let idle = now + BLOCK_GAP;
         let own = match &self.mode {
             Mode::Log => idle,
+            // Whatever is due waits for the port to drain, which wakes by itself: no busy waiting for a dead port.
+            _ if self.full => idle,
             Mode::Plain => self.changed.map_or(idle, |at| (at + SETTLE).max(self.block_at)),
             Mode::Screen { .. } => self.frame_at.min(self.ask_at.max(now)),
         };
@@ -139,7 +144,8 @@ impl Session {
             self.event(event, now, &snapshot, &mut out);
         }
         self.silence(now, &mut out);
-        if backlog <= BACKLOG {
+        self.full = backlog > BACKLOG;
+        if !self.full {
             self.draw(now, &snapshot, world, &mut out);
         }
         out

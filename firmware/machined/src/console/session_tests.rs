@@ -164,6 +164,7 @@ fn a_full_port_gets_no_frames() {
     play.world.snapshot.borrow_mut().uptime = Duration::from_secs(1);
     play.now += Duration::from_secs(2);
     assert_eq!(play.session.step(play.now, b"", BACKLOG + 1, &play.world), "");
+    assert!(play.session.wake_at(play.now) >= play.now + BLOCK_GAP, "and nobody waits busily for it");
     assert_ne!(play.step(b""), "");
 }
 
