@@ -13,7 +13,7 @@ use crate::request::{BuildRequest, Built, Error, Progress};
 use crate::rootfs::Rootfs;
 use crate::step::{Step, copy_file, make_folder, write_file};
 use crate::uki::Uki;
-use crate::{digest, disk, kernel, preflight, programs, rootfs, uki};
+use crate::{crates, digest, disk, kernel, legal, preflight, programs, rootfs, sbom, uki};
 
 const STEP: &str = "manifest";
 
@@ -33,9 +33,13 @@ pub fn build(request: &BuildRequest, progress: &dyn Progress) -> Result<Built, E
     let rootfs = rootfs::build(&context, &kernel, &programs)?;
     let uki = uki::build(&context, &kernel, &rootfs)?;
     disk::build(&context, &rootfs, &uki)?;
+    programs::build_client(&context)?;
     let step = context.step(STEP)?;
     let outputs = publish(&context, &kernel, &rootfs, &uki)?;
-    let manifest = describe(&context, &kernel, &programs, &rootfs, &outputs)?;
+    let mut manifest = describe(&context, &kernel, &programs, &rootfs, &outputs)?;
+    let bill = context.out.join("sbom.spdx.json");
+    write_file(STEP, &bill, bill_of_materials(&context, &step, &kernel, &rootfs, &manifest)?)?;
+    manifest.outputs.insert("sbom.spdx.json".to_owned(), Output::of(&bill)?);
     write_file(STEP, &context.out.join("manifest.json"), manifest.to_json())?;
     step.say(&format!("root hash {}", manifest.root_hash));
     step.say(&format!("done: {}", context.out.display()));
@@ -94,6 +98,13 @@ fn describe(context: &Context<'_>, kernel: &Kernel, programs: &Programs, rootfs:
         manifest.outputs.insert(name.clone(), Output::of(&context.out.join(Path::new(name)))?);
     }
     Ok(manifest)
+}
+
+fn bill_of_materials(context: &Context<'_>, step: &Step<'_>, kernel: &Kernel, rootfs: &Rootfs, manifest: &Manifest) -> Result<String, Error> {
+    let crates = crates::of_keelson(context, step)?;
+    let packages = [rootfs.packages.clone(), legal::build_root_packages(context)?].concat();
+    let created = i64::try_from(context.epoch).ok().and_then(|seconds| jiff::Timestamp::from_second(seconds).ok()).unwrap_or_default();
+    Ok(sbom::document(manifest, &packages, &crates, &kernel.source_version, &created.to_string()))
 }
 
 /// Compares a size with the board's limit.

@@ -3,7 +3,7 @@
 //! A result is made in a folder beside its final place and renamed there when it is whole, so that a build that was cut off leaves
 //! nothing that a later one would take for a result.
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use crate::request::Error;
@@ -25,7 +25,13 @@ pub fn get_or_make(
         step.say(&format!("unchanged, from the cache ({})", &key[..12.min(key.len())]));
         return Ok(place);
     }
-    let draft = shelf.join(format!(".{key}.{}", std::process::id()));
+    // Process ids say nothing: each build may be the first process of its own name space.
+    let _busy = lock(step, &shelf)?;
+    if place.is_dir() {
+        step.say("made by another build meanwhile");
+        return Ok(place);
+    }
+    let draft = shelf.join(format!(".{key}"));
     remove(step.name, &draft)?;
     make_folder(step.name, &draft)?;
     match make(&draft) {
@@ -36,15 +42,23 @@ pub fn get_or_make(
             return Err(error);
         }
     }
-    match fs::rename(&draft, &place) {
-        Ok(()) => Ok(place),
-        // Another build made the same meanwhile: same inputs, same bytes.
-        Err(_) if place.is_dir() => {
-            remove(step.name, &draft)?;
-            Ok(place)
-        }
-        Err(source) => Err(Error::File { step: step.name, action: "publish", path: place, source }),
+    fs::rename(&draft, &place).map_err(file_error(step.name, "publish", &place))?;
+    Ok(place)
+}
+
+/// Waits until no other build makes something for `shelf`; held until the returned file is dropped.
+///
+/// # Errors
+/// [`Error::File`].
+pub fn lock(step: &Step<'_>, shelf: &Path) -> Result<File, Error> {
+    make_folder(step.name, shelf)?;
+    let path = shelf.join(".busy");
+    let file = File::create(&path).map_err(file_error(step.name, "create", &path))?;
+    if file.try_lock().is_err() {
+        step.say("waiting for another build that makes the same kind of thing");
+        file.lock().map_err(file_error(step.name, "lock", &path))?;
     }
+    Ok(file)
 }
 
 /// Removes a folder that may not be there.

@@ -45,7 +45,7 @@ fn judge(tree: &Path, path: &Path, name: &Path) -> Result<Option<String>, Error>
     }
     if meta.is_symlink() {
         let target = path.read_link().map_err(fail)?;
-        return Ok(resolve(tree, name).err().map(|()| format!("a link to {}, which is not there", target.display())));
+        return Ok(resolve(tree, name).is_none().then(|| format!("a link to {}, which is not there", target.display())));
     }
     let kind = meta.file_type();
     if kind.is_char_device() || kind.is_block_device() || kind.is_fifo() || kind.is_socket() {
@@ -73,12 +73,10 @@ fn is_program_folder(name: &Path) -> bool {
     folder.components().any(|part| matches!(part.as_os_str().to_str(), Some("bin" | "sbin" | "libexec")))
 }
 
-/// Follows `name` inside `tree` as a node with that root would; where it ends, relative to the tree. Names below folders that are
-/// filled at run time are taken as they are.
-///
-/// # Errors
-/// `()` when there is nothing, or links go in a circle.
-pub fn resolve(tree: &Path, name: &Path) -> Result<PathBuf, ()> {
+/// Follows `name` inside `tree` as a node with that root would; where it ends, relative to the tree, or `None` when there is nothing
+/// or links go in a circle. Names below folders that are filled at run time are taken as they are.
+#[must_use]
+pub fn resolve(tree: &Path, name: &Path) -> Option<PathBuf> {
     let mut left: Vec<std::ffi::OsString> = Vec::new();
     let push = |left: &mut Vec<std::ffi::OsString>, path: &Path| {
         left.extend(path.components().rev().filter(|part| *part != Component::RootDir).map(|part| part.as_os_str().to_owned()));
@@ -102,7 +100,7 @@ pub fn resolve(tree: &Path, name: &Path) -> Result<PathBuf, ()> {
         if let Ok(target) = place.read_link() {
             links += 1;
             if links > 40 {
-                return Err(());
+                return None;
             }
             if target.is_absolute() {
                 at = PathBuf::new();
@@ -111,10 +109,10 @@ pub fn resolve(tree: &Path, name: &Path) -> Result<PathBuf, ()> {
         } else if place.exists() {
             at = next;
         } else {
-            return Err(());
+            return None;
         }
     }
-    Ok(at)
+    Some(at)
 }
 
 #[cfg(test)]
@@ -179,6 +177,6 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         file(folder.path(), "usr/bin/keelson", 0o755);
         symlink("usr/bin", folder.path().join("bin")).expect("a link");
-        assert_eq!(resolve(folder.path(), Path::new("/bin/keelson")), Ok("usr/bin/keelson".into()));
+        assert_eq!(resolve(folder.path(), Path::new("/bin/keelson")), Some("usr/bin/keelson".into()));
     }
 }

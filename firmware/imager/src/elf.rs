@@ -61,7 +61,7 @@ fn missing(tree: &Path, name: &Path, wants: &Wants, arch: Arch) -> Vec<String> {
         problems.push(format!("is not for {arch}"));
     }
     if let Some(interpreter) = &wants.interpreter
-        && resolve(tree, Path::new(interpreter)).is_err()
+        && resolve(tree, Path::new(interpreter)).is_none()
     {
         problems.push(format!("needs the loader {interpreter}, which is not in the image"));
     }
@@ -73,7 +73,7 @@ fn missing(tree: &Path, name: &Path, wants: &Wants, arch: Arch) -> Vec<String> {
     let own = wants.run_path.iter().map(|path| PathBuf::from(path.replace("$ORIGIN", &format!("/{origin}"))));
     let folders: Vec<PathBuf> = own.chain([multiarch, "usr/lib", "usr/lib64"].map(PathBuf::from)).collect();
     for library in &wants.libraries {
-        if !folders.iter().any(|folder| resolve(tree, &folder.join(library)).is_ok()) {
+        if !folders.iter().any(|folder| resolve(tree, &folder.join(library)).is_some()) {
             problems.push(format!("needs the library {library}, which is not in the image"));
         }
     }
@@ -147,7 +147,7 @@ mod tests {
     #[test]
     fn libraries_and_loader_are_looked_for_in_the_image() {
         check(&["usr/lib64/ld.so", "usr/lib/x86_64-linux-gnu/liba.so"], &["liba.so"], &[], &[]);
-        check(&["usr/lib64/ld.so", "usr/lib/own/liba.so"], &["liba.so"], &["$ORIGIN/../lib/own"], &[]);
+        check(&["usr/bin/x", "usr/lib64/ld.so", "usr/lib/own/liba.so"], &["liba.so"], &["$ORIGIN/../lib/own"], &[]);
         check(&["usr/lib/liba.so"], &["liba.so"], &[], &["needs the loader /usr/lib64/ld.so, which is not in the image"]);
         check(&["usr/lib64/ld.so"], &["liba.so"], &[], &["needs the library liba.so, which is not in the image"]);
     }

@@ -9,7 +9,8 @@
 //! - [`step`]: one step's log, commands, heartbeat; [`cache`]: results kept by the hash of all their inputs ([`digest`])
 //! - the steps, in order: [`preflight`], [`kernel`] ([`kconfig`]), [`programs`], [`rootfs`] ([`checks`], [`elf`]), [`uki`], [`esp`],
 //!   [`disk`] ([`fat`], [`bmap`])
-//! - what is told about the result: [`manifest`]
+//! - what is told about the result: [`manifest`], [`sbom`] and [`legal`] (both know the [`crates`]); [`compare`] says whether two results are
+//!   the same bytes
 //!
 //! Absent on purpose: signing (keys are not the builder's business), a downloader, and any timestamp that is not derived from an input.
 #![forbid(unsafe_code)]
@@ -19,7 +20,9 @@ pub mod board;
 pub mod build;
 pub mod cache;
 pub mod checks;
+pub mod compare;
 pub mod context;
+pub mod crates;
 pub mod digest;
 pub mod disk;
 pub mod elf;
@@ -29,16 +32,20 @@ pub mod files;
 pub mod glob;
 pub mod kconfig;
 pub mod kernel;
+pub mod legal;
 pub mod lock;
 pub mod manifest;
 pub mod preflight;
 pub mod programs;
 pub mod request;
 pub mod rootfs;
+pub mod sbom;
 pub mod step;
 pub mod uki;
 
 pub use build::{build, limit};
+pub use compare::compare;
+pub use legal::legal_info;
 pub use request::{BuildRequest, Built, Error, Event, LockState, PlainProgress, Profile, Progress};
 
 /// Name space of every GUID that is derived from content.

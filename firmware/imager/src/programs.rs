@@ -23,7 +23,7 @@ pub struct Programs {
     pub sources: BTreeMap<String, String>,
 }
 
-/// Compiles `keelson` for the board, and `keelctl` for the machine that builds, which lands in `<out>/keelctl`.
+/// Compiles `keelson` for the board.
 ///
 /// # Errors
 /// [`Error::Command`] with the compiler's last words.
@@ -33,7 +33,18 @@ pub fn build(context: &Context<'_>) -> Result<Programs, Error> {
     let arch = context.board.arch;
     step.say(&format!("compiling keelson for {arch} ({profile})"));
     let keelson = compile(context, &step, "keelson", arch)?;
-    step.say(&format!("compiling keelctl for this machine ({profile})"));
+    let (size, keelson_sha256) = digest::file(STEP, &keelson)?;
+    step.say(&format!("keelson has {} KiB", size / 1024));
+    Ok(Programs { keelson, keelson_sha256, sources: sources(&context.request.project)? })
+}
+
+/// Compiles `keelctl` for the machine that builds; it lands in `<out>/keelctl`. Last of all, since no image waits for it.
+///
+/// # Errors
+/// [`Error::Command`] with the compiler's last words.
+pub fn build_client(context: &Context<'_>) -> Result<(), Error> {
+    let step = context.step("client")?;
+    step.say(&format!("compiling keelctl for this machine ({})", context.request.profile.name()));
     // The build root is always x86_64.
     let keelctl = compile(context, &step, "keelctl", Arch::X86_64)?;
     make_folder(STEP, &context.request.out)?;
@@ -41,23 +52,29 @@ pub fn build(context: &Context<'_>) -> Result<Programs, Error> {
     // Not written over: someone may be running it.
     let draft = context.request.out.join(".keelctl.new");
     copy_file(STEP, &keelctl, &draft)?;
-    fs::rename(&draft, &place).map_err(step.file_error("replace", &place))?;
-    let (size, keelson_sha256) = digest::file(STEP, &keelson)?;
-    step.say(&format!("keelson has {} KiB", size / 1024));
-    Ok(Programs { keelson, keelson_sha256, sources: sources(&context.request.project)? })
+    fs::rename(&draft, &place).map_err(step.file_error("replace", &place))
+}
+
+/// Cargo in the project's folder, with what keeps it to the cache.
+#[must_use]
+pub fn cargo(context: &Context<'_>, step: &Step<'_>) -> std::process::Command {
+    let request = context.request;
+    let mut command = step.command("cargo");
+    command
+        .current_dir(&request.project)
+        .env("HOME", request.cache.join("home"))
+        .env("CARGO_HOME", cargo_home(context))
+        .env("CARGO_TARGET_DIR", request.cache.join("target"))
+        .env("CARGO_TERM_COLOR", "never");
+    command
 }
 
 fn compile(context: &Context<'_>, step: &Step<'_>, package: &str, arch: Arch) -> Result<PathBuf, Error> {
     let request = context.request;
     let profile = request.profile.name();
     let target = request.cache.join("target");
-    let mut command = step.command("cargo");
+    let mut command = cargo(context, step);
     command
-        .current_dir(&request.project)
-        .env("HOME", request.cache.join("home"))
-        .env("CARGO_HOME", cargo_home(context))
-        .env("CARGO_TARGET_DIR", &target)
-        .env("CARGO_TERM_COLOR", "never")
         .env("CARGO_ENCODED_RUSTFLAGS", rust_flags(context, arch).join("\x1f"))
         .env(format!("CFLAGS_{}", arch.triple().replace('-', "_")), c_flags(context));
     if arch == Arch::Arm64 {
@@ -65,7 +82,7 @@ fn compile(context: &Context<'_>, step: &Step<'_>, package: &str, arch: Arch) ->
             .env("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER", "aarch64-linux-gnu-gcc")
             .env("CC_aarch64_unknown_linux_gnu", "aarch64-linux-gnu-gcc")
             .env("PKG_CONFIG_ALLOW_CROSS", "1")
-            .env("PKG_CONFIG_LIBDIR", "/usr/lib/aarch64-linux-gnu/pkgconfig:/usr/share/pkgconfig");
+            .env("PKG_CONFIG_LIBDIR_aarch64_unknown_linux_gnu", "/usr/lib/aarch64-linux-gnu/pkgconfig:/usr/share/pkgconfig");
     }
     let jobs = request.jobs.to_string();
     command.args(["build", "--locked", "--offline", "--package", package, "--target", arch.triple(), "--profile", profile, "--jobs", &jobs]);

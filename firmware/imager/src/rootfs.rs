@@ -30,8 +30,6 @@ pub struct Rootfs {
     pub verity: VerityTable,
     /// The packages that gave files.
     pub packages: Vec<Package>,
-    /// Their unpacked contents, in the same order.
-    pub unpacked: Vec<PathBuf>,
     /// Overlay and partition files with their hashes, for the manifest.
     pub inputs: BTreeMap<String, BTreeMap<String, String>>,
     /// The key of all inputs.
@@ -86,7 +84,7 @@ pub fn build(context: &Context<'_>, kernel: &Kernel, programs: &Programs) -> Res
     let verity = VerityTable::from_table(read_text(STEP, &folder.join("verity"))?.trim())
         .map_err(|error| step.input_error(&folder.join("verity"), format!("{error}; remove that folder")))?;
     check_size(context, &step, &image)?;
-    Ok(Rootfs { image, verity, packages, unpacked, inputs, key })
+    Ok(Rootfs { image, verity, packages, inputs, key })
 }
 
 fn check_size(context: &Context<'_>, step: &Step<'_>, image: &Path) -> Result<(), Error> {
@@ -95,7 +93,10 @@ fn check_size(context: &Context<'_>, step: &Step<'_>, image: &Path) -> Result<()
 }
 
 /// The locked packages that files are wanted from.
-fn wanted_packages(context: &Context<'_>, wanted: &BTreeMap<String, Vec<Pattern>>) -> Result<Vec<Package>, Error> {
+///
+/// # Errors
+/// [`Error::Input`] for a package that the lock does not have.
+pub fn wanted_packages(context: &Context<'_>, wanted: &BTreeMap<String, Vec<Pattern>>) -> Result<Vec<Package>, Error> {
     let mut locked = lock::image_packages(&context.locks(), context.board.arch)?;
     wanted
         .iter()
@@ -113,6 +114,9 @@ fn wanted_packages(context: &Context<'_>, wanted: &BTreeMap<String, Vec<Pattern>
 }
 
 /// Partition files by name; a later folder's file replaces an earlier one's.
+///
+/// # Errors
+/// [`Error::File`].
 pub fn partition_files(context: &Context<'_>) -> Result<BTreeMap<String, PathBuf>, Error> {
     let mut found = BTreeMap::new();
     for folder in &context.board.partition_folders {
@@ -125,9 +129,13 @@ pub fn partition_files(context: &Context<'_>) -> Result<BTreeMap<String, PathBuf
     Ok(found)
 }
 
-/// Unpacks each package into the cache, by the hash of its archive.
-fn unpack_all(context: &Context<'_>, step: &Step<'_>, packages: &[Package]) -> Result<Vec<PathBuf>, Error> {
+/// Unpacks each package into the cache, by the hash of its archive; the folders in the same order.
+///
+/// # Errors
+/// [`Error::Input`] for an archive that is not the locked one, [`Error::Command`].
+pub fn unpack_all(context: &Context<'_>, step: &Step<'_>, packages: &[Package]) -> Result<Vec<PathBuf>, Error> {
     let shelf = context.request.cache.join("unpacked");
+    let _busy = cache::lock(step, &shelf)?;
     packages
         .iter()
         .map(|package| {
@@ -141,7 +149,7 @@ fn unpack_all(context: &Context<'_>, step: &Step<'_>, packages: &[Package]) -> R
                 return Err(step.input_error(&deb, format!("has sha256 {found}, the lock says {}; remove it and enter the root again", package.sha256)));
             }
             step.note(&format!("unpacking {} {}", package.name, package.version));
-            let draft = shelf.join(format!(".{}.{}", package.sha256, std::process::id()));
+            let draft = shelf.join(format!(".{}", package.sha256));
             cache::remove(STEP, &draft)?;
             make_folder(STEP, &draft)?;
             step.run(step.command("dpkg-deb").arg("--extract").args([&deb, &draft]))?;

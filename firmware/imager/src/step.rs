@@ -88,11 +88,19 @@ impl<'a> Step<'a> {
     /// # Errors
     /// The same.
     pub fn output(&self, command: &mut Command) -> Result<String, Error> {
-        let errors = File::options().append(true).open(&self.log).map_err(|source| self.log_error(source))?;
-        command.stdout(Stdio::piped()).stderr(errors);
-        let text = self.finish(command)?;
+        let text = self.output_quietly(command)?;
         self.note(&format!("printed: {}", text.trim_end()));
         Ok(text)
+    }
+
+    /// Like [`Step::output`] for answers too long for a log.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn output_quietly(&self, command: &mut Command) -> Result<String, Error> {
+        let errors = File::options().append(true).open(&self.log).map_err(|source| self.log_error(source))?;
+        command.stdout(Stdio::piped()).stderr(errors);
+        self.finish(command)
     }
 
     fn finish(&self, command: &mut Command) -> Result<String, Error> {
