@@ -16,10 +16,7 @@ use nix::{
     fcntl::{OFlag, open},
     sys::{
         stat::Mode,
-        termios::{
-            FlushArg, InputFlags, LocalFlags, OutputFlags, SetArg, SpecialCharacterIndices, tcflush, tcgetattr,
-            tcsetattr,
-        },
+        termios::{FlushArg, InputFlags, LocalFlags, OutputFlags, SetArg, SpecialCharacterIndices, tcflush, tcgetattr, tcsetattr},
     },
     unistd,
 };
@@ -85,8 +82,7 @@ impl Tty {
     /// [`TtyError::Open`] when there is no such device or it has no driver behind it (`console=` names a port that does not exist).
     pub fn open(path: &Path) -> Result<Self, TtyError> {
         let flags = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
-        let fd = open(path, flags, Mode::empty())
-            .map_err(|errno| TtyError::Open { path: path.to_owned(), source: errno.into() })?;
+        let fd = open(path, flags, Mode::empty()).map_err(|errno| TtyError::Open { path: path.to_owned(), source: errno.into() })?;
         Ok(Self { fd, path: path.to_owned() })
     }
 
@@ -104,9 +100,7 @@ impl Tty {
     pub fn raw(&self) -> Result<(), TtyError> {
         let setup = |errno: Errno| TtyError::Setup { path: self.path.clone(), source: errno.into() };
         let mut modes = tcgetattr(&self.fd).map_err(setup)?;
-        modes.local_flags.remove(
-            LocalFlags::ICANON | LocalFlags::ECHO | LocalFlags::ECHONL | LocalFlags::ISIG | LocalFlags::IEXTEN,
-        );
+        modes.local_flags.remove(LocalFlags::ICANON | LocalFlags::ECHO | LocalFlags::ECHONL | LocalFlags::ISIG | LocalFlags::IEXTEN);
         modes.input_flags.remove(
             InputFlags::IXON
                 | InputFlags::IXOFF

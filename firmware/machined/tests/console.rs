@@ -57,10 +57,7 @@ impl Far {
 }
 
 fn sources() -> Sources {
-    Sources {
-        kernel: Box::new(|_| vec!["the kernel says hello".to_owned()]),
-        service: Box::new(|id, _| vec![format!("{id} says hello")]),
-    }
+    Sources { kernel: Box::new(|_| vec!["the kernel says hello".to_owned()]), service: Box::new(|id, _| vec![format!("{id} says hello")]) }
 }
 
 fn line(text: &str) -> Line {

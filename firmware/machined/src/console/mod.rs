@@ -15,12 +15,7 @@ pub mod session;
 pub mod snapshot;
 mod task;
 
-use std::{
-    fmt,
-    path::Path,
-    sync::Arc,
-    time::Duration,
-};
+use std::{fmt, path::Path, sync::Arc, time::Duration};
 
 use daemon::log::{Line, Sink};
 

@@ -45,8 +45,7 @@ impl Port {
     pub fn open(name: &str, device: &Path) -> Result<Self, TtyError> {
         let tty = Tty::open(device)?;
         tty.raw()?;
-        let state =
-            State { queue: VecDeque::new(), echo: Some(Level::Info), dropped: 0, reported: 0, dead: false };
+        let state = State { queue: VecDeque::new(), echo: Some(Level::Info), dropped: 0, reported: 0, dead: false };
         Ok(Self { name: name.to_owned(), tty: Arc::new(tty), state: Mutex::new(state), wake: Notify::new() })
     }
 

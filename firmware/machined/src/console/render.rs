@@ -58,10 +58,10 @@ pub fn render(snapshot: &Snapshot, view: View, size: Size, log: &[String]) -> Ve
         View::Status => status(snapshot, width),
         View::Kernel => titled("kernel log", log, rows.saturating_sub(1)),
         View::Service(index) => {
-            let title = snapshot.services.get(index).map_or_else(
-                || "no such service".to_owned(),
-                |service| format!("log of {} ({})", service.id, state_name(service.state)),
-            );
+            let title = snapshot
+                .services
+                .get(index)
+                .map_or_else(|| "no such service".to_owned(), |service| format!("log of {} ({})", service.id, state_name(service.state)));
             titled(&title, log, rows.saturating_sub(1))
         }
         View::Help => help(),
@@ -213,8 +213,7 @@ fn disk(snapshot: &Snapshot, width: usize) -> Vec<String> {
 }
 
 fn partition(partition: &PartitionStatus) -> String {
-    let mut text =
-        format!("{} {} {} {}", partition.number, partition.label, bytes(partition.size), partition.content);
+    let mut text = format!("{} {} {} {}", partition.number, partition.label, bytes(partition.size), partition.content);
     if let Some(mount) = &partition.mounted_on {
         text.push_str(&format!(" {}", Path::display(mount)));
     }

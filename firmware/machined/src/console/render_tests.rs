@@ -123,7 +123,14 @@ fn logs_are_titled_and_never_escape() {
         &["a\x1b[31mred", "b\ttab"],
         "== log of apid (running) ==\na?[31mred\nb  tab\nkeys: 1 status  2 kernel log  3 service logs (n next, p pr~\n",
     );
-    check(&sample(), View::Service(9), 60, 6, &[], "== no such service ==\n(empty)\nkeys: 1 status  2 kernel log  3 service logs (n next, p pr~\n");
+    check(
+        &sample(),
+        View::Service(9),
+        60,
+        6,
+        &[],
+        "== no such service ==\n(empty)\nkeys: 1 status  2 kernel log  3 service logs (n next, p pr~\n",
+    );
 }
 
 #[test]

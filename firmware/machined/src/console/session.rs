@@ -272,9 +272,7 @@ fn frame(view: View, snapshot: &Snapshot, size: Size, world: &dyn Watched) -> Ve
     let log = match view {
         View::Status | View::Help => Vec::new(),
         View::Kernel => world.kernel(room),
-        View::Service(index) => {
-            snapshot.services.get(index).map(|service| world.service(&service.id, room)).unwrap_or_default()
-        }
+        View::Service(index) => snapshot.services.get(index).map(|service| world.service(&service.id, room)).unwrap_or_default(),
     };
     render::render(snapshot, view, size, &log)
 }

@@ -3,9 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{Consoles, Sources, session::Watched};
-use crate::node::{
-    ApiStatus, BootStatus, DiskStatus, MachineStatus, NetworkStatus, Node, ServiceState, Stage, Warning,
-};
+use crate::node::{ApiStatus, BootStatus, DiskStatus, MachineStatus, NetworkStatus, Node, ServiceState, Stage, Warning};
 
 /// How many warnings the status may show.
 const WARNINGS: usize = 8;
@@ -135,9 +133,7 @@ impl Watched for World {
 fn service(status: &crate::node::ServiceStatus) -> Service {
     let message = match (status.healthy, status.state) {
         (Some(false), _) => status.health_message.clone(),
-        (_, ServiceState::Failed | ServiceState::Waiting) => {
-            status.events.last().map(|event| event.message.clone()).unwrap_or_default()
-        }
+        (_, ServiceState::Failed | ServiceState::Waiting) => status.events.last().map(|event| event.message.clone()).unwrap_or_default(),
         _ => String::new(),
     };
     Service { id: status.id.clone(), state: status.state, healthy: status.healthy, message }

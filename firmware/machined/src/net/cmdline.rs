@@ -116,17 +116,13 @@ impl IpArgument {
         let fields = split(value)?;
         let field = |index: usize| fields.get(index).map(String::as_str).filter(|text| !text.is_empty());
         let (first, second) = (field(0), field(1));
-        if fields.len() == 1 {
-            if let Some(method) = first.and_then(method) {
-                return Ok(Self { device: None, method: method?, hostname: None, resolvers: Vec::new() });
-            }
+        if let (1, Some(method)) = (fields.len(), first.and_then(method)) {
+            return Ok(Self { device: None, method: method?, hostname: None, resolvers: Vec::new() });
         }
-        if fields.len() == 2 {
-            // <device>:dhcp; with a server as second field there would be a gateway or netmask too.
-            if let (Some(device), Some(method)) = (first, second.and_then(method)) {
-                let device = Some(Selector::parse(device).ok_or_else(|| format!("`{device}` is not a device"))?);
-                return Ok(Self { device, method: method?, hostname: None, resolvers: Vec::new() });
-            }
+        // <device>:dhcp; with a server as second field there would be a gateway or netmask too.
+        if let (2, Some(device), Some(method)) = (fields.len(), first, second.and_then(method)) {
+            let device = Some(Selector::parse(device).ok_or_else(|| format!("`{device}` is not a device"))?);
+            return Ok(Self { device, method: method?, hostname: None, resolvers: Vec::new() });
         }
         if fields.len() > 10 {
             return Err("more than ten fields".to_owned());
@@ -229,9 +225,7 @@ fn default_prefix(client: IpAddr) -> u8 {
 fn mac(text: &str) -> Option<[u8; 6]> {
     let digits: String = match text.strip_prefix("enx") {
         Some(rest) => rest.to_owned(),
-        None if text.len() == 17 && (text.matches('-').count() == 5 || text.matches(':').count() == 5) => {
-            text.replace(['-', ':'], "")
-        }
+        None if text.len() == 17 && (text.matches('-').count() == 5 || text.matches(':').count() == 5) => text.replace(['-', ':'], ""),
         None => return None,
     };
     if digits.len() != 12 {

@@ -46,9 +46,27 @@ fn forms_of_the_kernel_and_the_short_ones() {
     );
     check("192.168.7.9::::::", None, fixed_at("192.168.7.9/24", None), None, &[]);
     check("172.20.0.2:::255.255.0.0::eth0", name("eth0"), fixed_at("172.20.0.2/16", None), None, &[]);
-    check("10.1.2.3:::20::[52:54:00:12:34:56]:none", Some(Selector::Mac([0x52, 0x54, 0, 0x12, 0x34, 0x56])), fixed_at("10.1.2.3/20", None), None, &[]);
-    check("10.1.2.3:::20::52-54-00-12-34-56:none", Some(Selector::Mac([0x52, 0x54, 0, 0x12, 0x34, 0x56])), fixed_at("10.1.2.3/20", None), None, &[]);
-    check("[2001:db8::2]::[2001:db8::1]:64:node.example.com:eth0:off", name("eth0"), fixed_at("2001:db8::2/64", Some("2001:db8::1")), Some("node.example.com"), &[]);
+    check(
+        "10.1.2.3:::20::[52:54:00:12:34:56]:none",
+        Some(Selector::Mac([0x52, 0x54, 0, 0x12, 0x34, 0x56])),
+        fixed_at("10.1.2.3/20", None),
+        None,
+        &[],
+    );
+    check(
+        "10.1.2.3:::20::52-54-00-12-34-56:none",
+        Some(Selector::Mac([0x52, 0x54, 0, 0x12, 0x34, 0x56])),
+        fixed_at("10.1.2.3/20", None),
+        None,
+        &[],
+    );
+    check(
+        "[2001:db8::2]::[2001:db8::1]:64:node.example.com:eth0:off",
+        name("eth0"),
+        fixed_at("2001:db8::2/64", Some("2001:db8::1")),
+        Some("node.example.com"),
+        &[],
+    );
 }
 
 #[test]

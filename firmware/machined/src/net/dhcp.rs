@@ -133,7 +133,11 @@ async fn attempt(
     events: &mpsc::Sender<Event>,
     until: &mut Option<Instant>,
 ) -> Result<(), ClientError> {
-    if held { client.verify(hostname).await? } else { client.discover(hostname).await? };
+    if held {
+        client.verify(hostname).await?
+    } else {
+        client.discover(hostname).await?
+    };
     let mut state = State::Discovering;
     let mut renew_limit = RENEW_LIMIT;
     loop {
@@ -261,9 +265,7 @@ fn granted(lease: &DhcpV4Lease) -> Lease {
     Lease {
         address: address.unwrap_or_else(|_| lease.yiaddr.into()),
         routers: lease.gateways.clone().unwrap_or_default(),
-        routes: routes
-            .filter_map(|route| Some((Ipv4Net::new(route.destination, route.prefix_length).ok()?, route.router)))
-            .collect(),
+        routes: routes.filter_map(|route| Some((Ipv4Net::new(route.destination, route.prefix_length).ok()?, route.router))).collect(),
         resolvers: lease.dns_srvs.clone().unwrap_or_default(),
         search,
         hostname: lease.host_name.as_ref().and_then(name),

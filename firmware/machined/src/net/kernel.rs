@@ -69,12 +69,7 @@ impl Kernel {
     ///
     /// # Errors
     /// [`KernelError::Socket`].
-    pub fn open(
-        sys_net: PathBuf,
-        proc_net: PathBuf,
-        tasks: &TaskTracker,
-        stop: CancellationToken,
-    ) -> Result<Self, KernelError> {
+    pub fn open(sys_net: PathBuf, proc_net: PathBuf, tasks: &TaskTracker, stop: CancellationToken) -> Result<Self, KernelError> {
         let (connection, handle, _) = rtnetlink::new_connection().map_err(KernelError::Socket)?;
         tasks.spawn(async move {
             tokio::select! {
@@ -150,9 +145,7 @@ impl Kernel {
                 Ok(())
             }
             Action::Up { link } => handle.link().set(LinkUnspec::new_with_index(*link).up().build()).execute().await,
-            Action::Mtu { link, mtu } => {
-                handle.link().set(LinkUnspec::new_with_index(*link).mtu(*mtu).build()).execute().await
-            }
+            Action::Mtu { link, mtu } => handle.link().set(LinkUnspec::new_with_index(*link).mtu(*mtu).build()).execute().await,
             Action::AddAddress { link, net } => {
                 let mut request = handle.address().add(*link, net.addr(), net.prefix_len()).replace();
                 let protocol = AddressAttribute::Protocol(AddressProtocol::Other(OURS));
@@ -202,10 +195,7 @@ const ESRCH: i32 = -(nix::errno::Errno::ESRCH as i32);
 const ENODEV: i32 = -(nix::errno::Errno::ENODEV as i32);
 const EADDRNOTAVAIL: i32 = -(nix::errno::Errno::EADDRNOTAVAIL as i32);
 
-async fn collect<T>(
-    what: &'static str,
-    stream: impl Stream<Item = Result<T, rtnetlink::Error>>,
-) -> Result<Vec<T>, KernelError> {
+async fn collect<T>(what: &'static str, stream: impl Stream<Item = Result<T, rtnetlink::Error>>) -> Result<Vec<T>, KernelError> {
     stream.try_collect().await.map_err(|source| KernelError::List { what, source })
 }
 
@@ -228,20 +218,15 @@ fn address(message: &AddressMessage) -> Option<Address> {
         IpAddr::V4(address) => address.is_link_local() || address.is_loopback(),
         IpAddr::V6(address) => address.is_unicast_link_local() || address.is_loopback(),
     };
-    let refused = flags.intersects(AddressFlags::Tentative | AddressFlags::Dadfailed)
-        && !flags.contains(AddressFlags::Optimistic);
+    let refused = flags.intersects(AddressFlags::Tentative | AddressFlags::Dadfailed) && !flags.contains(AddressFlags::Optimistic);
     let global = matches!(message.header.scope, AddressScope::Universe | AddressScope::Site);
     Some(Address { link: message.header.index, net, ours, usable: global && !link_local && !refused })
 }
 
 fn address_message(link: u32, net: IpNet) -> AddressMessage {
     match net {
-        IpNet::V4(net) => {
-            AddressMessageBuilder::<Ipv4Addr>::new().index(link).address(net.addr(), net.prefix_len()).build()
-        }
-        IpNet::V6(net) => {
-            AddressMessageBuilder::<Ipv6Addr>::new().index(link).address(net.addr(), net.prefix_len()).build()
-        }
+        IpNet::V4(net) => AddressMessageBuilder::<Ipv4Addr>::new().index(link).address(net.addr(), net.prefix_len()).build(),
+        IpNet::V6(net) => AddressMessageBuilder::<Ipv6Addr>::new().index(link).address(net.addr(), net.prefix_len()).build(),
     }
 }
 
@@ -295,8 +280,7 @@ fn own_route(message: &RouteMessage) -> Option<Route> {
         AddressFamily::Inet => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
         _ => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
     };
-    let destination =
-        IpNet::new(parts.destination.unwrap_or(any), message.header.destination_prefix_length).ok()?;
+    let destination = IpNet::new(parts.destination.unwrap_or(any), message.header.destination_prefix_length).ok()?;
     let onlink = message.header.flags.contains(rtnetlink::packet_route::route::RouteFlags::Onlink);
     Some(Route { link: parts.link?, destination, gateway: parts.gateway, onlink, metric: parts.metric })
 }

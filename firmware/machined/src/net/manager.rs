@@ -91,8 +91,7 @@ impl<'a> Manager<'a> {
         let kernel = Kernel::open(paths.sys_net.clone(), paths.proc_net.clone(), &node.tasks, connection.clone())
             .map_err(|error| daemon::report(&error).to_string())?;
         let changes = Changes::open().map_err(|error| format!("subscribe to the kernel's changes: {error}"))?;
-        let text = std::fs::read_to_string(&paths.cmdline)
-            .map_err(|error| format!("read {}: {error}", paths.cmdline.display()))?;
+        let text = std::fs::read_to_string(&paths.cmdline).map_err(|error| format!("read {}: {error}", paths.cmdline.display()))?;
         let line = CommandLine::parse(&text);
         for problem in &line.problems {
             node.warnings.push(format!("kernel command line: {problem}"));
@@ -152,12 +151,7 @@ impl<'a> Manager<'a> {
             Event::Bound { link, lease, until } if self.clients.contains_key(&link) => {
                 let before = self.leases.insert(link, (*lease.clone(), until));
                 if before.is_none_or(|(old, _)| old != *lease) {
-                    log::info!(
-                        "link {link}: {} from {} for {} s",
-                        lease.address,
-                        lease.server,
-                        lease.lifetime.as_secs()
-                    );
+                    log::info!("link {link}: {} from {} for {} s", lease.address, lease.server, lease.lifetime.as_secs());
                 }
             }
             // An event of a client that was ended since.
@@ -208,9 +202,7 @@ impl<'a> Manager<'a> {
     async fn clients(&mut self, links: &[Link], desired: &BTreeMap<u32, Desired>, wanted: &Wanted) -> bool {
         let hostname = names::own_hostname(&self.line, wanted).map(|name| name.split('.').next().unwrap_or(name).to_owned());
         let asking = |link: &Link| desired.get(&link.index).is_some_and(|own| own.dhcp).then(|| link.ethernet()).flatten();
-        self.clients.retain(|index, task| {
-            links.iter().any(|link| link.index == *index && asking(link) == Some(task.mac))
-        });
+        self.clients.retain(|index, task| links.iter().any(|link| link.index == *index && asking(link) == Some(task.mac)));
         let clients = &self.clients;
         self.leases.retain(|index, _| clients.contains_key(index));
         let mut all = true;
@@ -239,30 +231,17 @@ impl<'a> Manager<'a> {
     }
 
     /// Writes names to the kernel and the files, and everything to the node. `false` when a file could not be written.
-    fn publish(
-        &mut self,
-        actual: &Actual,
-        desired: &BTreeMap<u32, Desired>,
-        leases: &BTreeMap<u32, Lease>,
-        wanted: &Wanted,
-    ) -> bool {
+    fn publish(&mut self, actual: &Actual, desired: &BTreeMap<u32, Desired>, leases: &BTreeMap<u32, Lease>, wanted: &Wanted) -> bool {
         let leases: Vec<&Lease> = leases.values().collect();
         let fallback = self.fallback(&actual.links);
         let names = names::choose(&self.line, wanted, &leases, &fallback);
         let links = link_statuses(actual, desired);
-        let first = |v4: bool| {
-            links.iter().flat_map(|link| link.addresses.iter().map(ipnet::IpNet::addr)).find(|one| one.is_ipv4() == v4)
-        };
+        let first = |v4: bool| links.iter().flat_map(|link| link.addresses.iter().map(ipnet::IpNet::addr)).find(|one| one.is_ipv4() == v4);
         let address = first(true).or_else(|| first(false));
         let etc_files = self.write(&names, address, wanted);
         self.set_hostname(&names.hostname);
-        let status = NetworkStatus {
-            hostname: names.hostname,
-            links,
-            gateways: actual.gateways.clone(),
-            resolvers: names.resolvers,
-            etc_files,
-        };
+        let status =
+            NetworkStatus { hostname: names.hostname, links, gateways: actual.gateways.clone(), resolvers: names.resolvers, etc_files };
         self.node.network.send_if_modified(|old| {
             let news = *old != status;
             if news {
@@ -293,10 +272,7 @@ impl<'a> Manager<'a> {
     }
 
     fn write(&mut self, names: &Names, address: Option<IpAddr>, wanted: &Wanted) -> bool {
-        let files = [
-            ("resolv.conf", names::resolv_conf(names)),
-            ("hosts", names::hosts(names, address, &wanted.hosts)),
-        ];
+        let files = [("resolv.conf", names::resolv_conf(names)), ("hosts", names::hosts(names, address, &wanted.hosts))];
         let mut all = true;
         for (name, text) in files {
             if let Err(error) = names::replace(&self.paths.etc.join(name), &text) {
@@ -326,12 +302,8 @@ fn link_statuses(actual: &Actual, desired: &BTreeMap<u32, Desired>) -> Vec<LinkS
     let mut statuses: Vec<(bool, LinkStatus)> = Vec::new();
     for link in actual.links.iter().filter(|link| !link.loopback) {
         let own = desired.get(&link.index);
-        let addresses: Vec<_> = actual
-            .addresses
-            .iter()
-            .filter(|address| address.link == link.index && address.usable)
-            .map(|address| address.net)
-            .collect();
+        let addresses: Vec<_> =
+            actual.addresses.iter().filter(|address| address.link == link.index && address.usable).map(|address| address.net).collect();
         if own.is_none() && addresses.is_empty() {
             continue;
         }
@@ -343,13 +315,7 @@ fn link_statuses(actual: &Actual, desired: &BTreeMap<u32, Desired>) -> Vec<LinkS
             None => "",
         };
         let mac: Vec<_> = link.mac.iter().map(|octet| format!("{octet:02x}")).collect();
-        let status = LinkStatus {
-            name: link.name.clone(),
-            mac: mac.join(":"),
-            up: link.carrier,
-            addresses,
-            source: source.to_owned(),
-        };
+        let status = LinkStatus { name: link.name.clone(), mac: mac.join(":"), up: link.carrier, addresses, source: source.to_owned() };
         statuses.push((own.is_none(), status));
     }
     statuses.sort_by_key(|(foreign, _)| *foreign);

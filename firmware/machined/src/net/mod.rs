@@ -34,12 +34,7 @@ pub struct Paths {
 
 impl Default for Paths {
     fn default() -> Self {
-        Self {
-            cmdline: "/proc/cmdline".into(),
-            sys_net: "/sys/class/net".into(),
-            proc_net: "/proc/sys/net".into(),
-            etc: "/run/etc".into(),
-        }
+        Self { cmdline: "/proc/cmdline".into(), sys_net: "/sys/class/net".into(), proc_net: "/proc/sys/net".into(), etc: "/run/etc".into() }
     }
 }
 

@@ -71,7 +71,14 @@ pub fn choose(line: &CommandLine, wanted: &Wanted, leases: &[&Lease], fallback: 
         }
     }
     let mut unique = Vec::new();
-    resolvers.retain(|address| if unique.contains(address) { false } else { unique.push(*address); true });
+    resolvers.retain(|address| {
+        if unique.contains(address) {
+            false
+        } else {
+            unique.push(*address);
+            true
+        }
+    });
     resolvers.truncate(RESOLVERS);
     Names { hostname: hostname.to_owned(), domain: domain.to_owned(), resolvers, search }
 }

@@ -74,12 +74,7 @@ pub enum Action {
 
 /// Which links are ours and what they should have, by kernel index. `leases` are by kernel index too.
 #[must_use]
-pub fn desired(
-    links: &[Link],
-    line: &CommandLine,
-    wanted: &Wanted,
-    leases: &BTreeMap<u32, Lease>,
-) -> BTreeMap<u32, Desired> {
+pub fn desired(links: &[Link], line: &CommandLine, wanted: &Wanted, leases: &BTreeMap<u32, Lease>) -> BTreeMap<u32, Desired> {
     let mut all = BTreeMap::new();
     let mut metric = METRIC;
     for link in links.iter().filter(|link| !link.loopback) {

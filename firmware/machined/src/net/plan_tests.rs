@@ -82,12 +82,7 @@ fn layers_and_their_strength() {
     };
     let ignored = WantedLink { selector: Selector::Name("eth0".to_owned()), ignore: true, routes: vec![], ..config.clone() };
     let wanted = Wanted { links: vec![config, ignored], ..Wanted::default() };
-    check(
-        "ip=eth1:dhcp",
-        &wanted,
-        &[],
-        &[(3, false, &["192.168.1.5/24"], &["0.0.0.0/0 via 192.168.1.1 dev 3 metric 7"])],
-    );
+    check("ip=eth1:dhcp", &wanted, &[], &[(3, false, &["192.168.1.5/24"], &["0.0.0.0/0 via 192.168.1.1 dev 3 metric 7"])]);
 }
 
 #[test]
@@ -113,10 +108,8 @@ fn leases_become_addresses_and_routes() {
     );
     // Classless routes replace the router.
     let mut classless = lease("10.0.2.15/24", "10.0.2.2");
-    classless.routes = vec![
-        ("0.0.0.0/0".parse().unwrap(), "10.0.2.9".parse().unwrap()),
-        ("10.8.1.1/8".parse().unwrap(), Ipv4Addr::UNSPECIFIED),
-    ];
+    classless.routes =
+        vec![("0.0.0.0/0".parse().unwrap(), "10.0.2.9".parse().unwrap()), ("10.8.1.1/8".parse().unwrap(), Ipv4Addr::UNSPECIFIED)];
     check(
         "ip=eth1:off",
         &none,
@@ -164,17 +157,9 @@ fn a_lost_lease_takes_its_own_things_and_nothing_else() {
     let foreign = Address { link: 2, net: "10.0.2.99/32".parse().unwrap(), ours: false, usable: true };
     let own = Address { net: "10.0.2.15/24".parse().unwrap(), ours: true, ..foreign };
     let route = default_route(2, "10.0.2.2".parse().unwrap(), &[own.net], METRIC);
-    let actual = Actual {
-        links: vec![link(2, "eth0")],
-        addresses: vec![foreign, own],
-        routes: vec![route.clone()],
-        gateways: vec![],
-    };
+    let actual = Actual { links: vec![link(2, "eth0")], addresses: vec![foreign, own], routes: vec![route.clone()], gateways: vec![] };
     let wanted = desired(&actual.links, &CommandLine::default(), &Wanted::default(), &BTreeMap::new());
-    assert_eq!(
-        actions(&actual, &wanted),
-        [Action::RemoveRoute(route), Action::RemoveAddress { link: 2, net: own.net }]
-    );
+    assert_eq!(actions(&actual, &wanted), [Action::RemoveRoute(route), Action::RemoveAddress { link: 2, net: own.net }]);
 }
 
 /// Does what the kernel would do with the steps.
