@@ -5,8 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use nix::mount::MsFlags;
-use sys_mount::UnmountFlags;
+use nix::mount::{MntFlags, MsFlags};
 pub use sys_mount::MountFlags as Flags;
 
 /// The usual flags of a place for data: nothing in it is executed, honoured as set-user-id, or a device.
@@ -76,9 +75,10 @@ pub fn make_shared(target: &Path) -> Result<(), MountError> {
 /// # Errors
 /// [`MountError::Unmount`].
 pub fn unmount(target: &Path, lazy: bool) -> Result<(), MountError> {
-    let flags = if lazy { UnmountFlags::DETACH } else { UnmountFlags::empty() };
-    sys_mount::unmount(target, flags | UnmountFlags::NOFOLLOW)
-        .map_err(|source| MountError::Unmount { target: target.into(), source })
+    let flags = if lazy { MntFlags::MNT_DETACH } else { MntFlags::empty() };
+    // Not through sys-mount: its NOFOLLOW is the flag of open(2), which umount2(2) answers with EINVAL.
+    nix::mount::umount2(target, flags | MntFlags::UMOUNT_NOFOLLOW)
+        .map_err(|errno| MountError::Unmount { target: target.into(), source: errno.into() })
 }
 
 /// A line of the mount table.

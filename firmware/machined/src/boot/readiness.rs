@@ -20,7 +20,7 @@ pub fn stage(booting: bool, config: &ConfigStatus) -> Stage {
 /// What is missing. Judged only while booting and running, as clients expect.
 ///
 /// Time is not among the conditions yet: nothing here synchronises it, and waiting for what never comes would make
-/// every node unready. That it is not synchronised is a warning instead.
+/// every node unready. That it is not synchronised is said in the boot log instead.
 #[must_use]
 pub fn unmet(stage: Stage, network: &NetworkStatus, services: &[ServiceStatus]) -> Vec<Unmet> {
     if !matches!(stage, Stage::Booting | Stage::Running) {
@@ -79,6 +79,7 @@ pub async fn keep(node: Arc<Node>, mut booting: tokio::sync::watch::Receiver<boo
             MachineStatus { stage, unmet }
         };
         publish(&node, wanted);
+        note_api(&node);
         tokio::select! {
             () = node.stop.cancelled() => return,
             result = booting.changed() => if result.is_err() { return },
@@ -87,6 +88,17 @@ pub async fn keep(node: Arc<Node>, mut booting: tokio::sync::watch::Receiver<boo
             result = services.changed() => if result.is_err() { return },
         }
     }
+}
+
+/// Keeps the moment at which the API answered for the first time.
+fn note_api(node: &Node) {
+    let answers = |service: &ServiceStatus| service.id == "apid" && service.healthy == Some(true);
+    if node.boot.borrow().api_ready_ms.is_some() || !node.services.borrow().iter().any(answers) {
+        return;
+    }
+    let after = u64::try_from(linux::clock::since_boot().as_millis()).unwrap_or(u64::MAX);
+    log::info!(target: "boot", "the API answers, {after} ms after the kernel started");
+    node.boot.send_modify(|boot| boot.api_ready_ms = Some(after));
 }
 
 fn publish(node: &Node, wanted: MachineStatus) {

@@ -22,6 +22,9 @@ use crate::{
 /// Name of the sequence on the wire.
 const SEQUENCE: &str = "boot";
 
+/// The verity mapping that the kernel made from its command line.
+const ROOT_MAPPING: &str = "/dev/dm-0";
+
 /// Runs the phases and tells log, events and `node.boot` about them.
 ///
 /// # Errors
@@ -61,7 +64,10 @@ fn list(machine: &Arc<Machine>) -> Vec<Phase> {
             "basics",
             vec![
                 step("limits", OnError::Report, |_| Ok(setup::basics()?)),
-                step("clockFloor", OnError::Report, clock_floor),
+                step("clockFloor", OnError::Report, |machine| {
+                    log::info!(target: "clock", "not synchronised: this version has no time client");
+                    clock_floor(machine)
+                }),
                 step("facts", OnError::Report, facts),
                 step("controlGroups", OnError::Report, control_groups),
                 step("watchdog", OnError::Report, watchdog),
@@ -210,5 +216,8 @@ fn start_console(machine: &Arc<Machine>) -> Result<(), StepError> {
         service: Box::new(move |id, count| service.get(id).map(|ring| ring.tail(count)).unwrap_or_default()),
     };
     console::start(&machine.node, &machine.consoles, sources);
+    if !machine.node.boot.borrow().root_hash.is_empty() {
+        disk::scrub::start(&machine.node, ROOT_MAPPING.into());
+    }
     Ok(())
 }
