@@ -46,7 +46,10 @@ fn a_cluster_from_its_secrets() {
     assert!(parsed.config.machine_ca().key_pem.is_some());
     let worker = machine_config::Config::parse(&read("worker.yaml")).expect("valid").config;
     assert!(worker.machine_ca().key_pem.is_none());
-    let printed = ok(at, "gen config home https://10.0.0.10:6443 --with-secrets secrets.yaml --install-disk /dev/vda --additional-sans node.lan -t worker -o -");
+    let printed = ok(
+        at,
+        "gen config home https://10.0.0.10:6443 --with-secrets secrets.yaml --install-disk /dev/vda --additional-sans node.lan -t worker -o -",
+    );
     assert_eq!(printed, read("worker.yaml"), "the same secrets give the same file");
 }
 

@@ -87,8 +87,7 @@ pub fn generate(input: &GenerateInput<'_>) -> Result<Generated, GenerateError> {
     if !is_label(input.cluster_name) {
         return Err(GenerateError::ClusterName(input.cluster_name.into()));
     }
-    let host = endpoint::host(input.endpoint)
-        .map_err(|why| GenerateError::Endpoint { given: input.endpoint.into(), why: why.into() })?;
+    let host = endpoint::host(input.endpoint).map_err(|why| GenerateError::Endpoint { given: input.endpoint.into(), why: why.into() })?;
     let admin = input.secrets.admin(input.now).map_err(GenerateError::Admin)?;
     let context = Context::new(Vec::new(), &input.secrets.os.cert_pem, &admin);
     Ok(Generated {

@@ -25,9 +25,7 @@ mod view;
 
 pub use generate::{DEFAULT_INSTALL_DISK, DEFAULT_INSTALL_IMAGE, GenerateError, GenerateInput, Generated, generate};
 pub use problem::{Problem, Problems};
-pub use view::{
-    AutoHostname, Cluster, Config, ExtraHost, Install, Interface, MachineType, Network, Parsed, Route, Time, Warning,
-};
+pub use view::{AutoHostname, Cluster, Config, ExtraHost, Install, Interface, MachineType, Network, Parsed, Route, Time, Warning};
 
 #[cfg(test)]
 mod tests;

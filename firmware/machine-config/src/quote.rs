@@ -30,8 +30,5 @@ fn is_plain(text: &str) -> bool {
     let starts = text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '/');
     let safe = |c: char| c.is_ascii_alphanumeric() || "/+=._-".contains(c);
     let colons_inside = !text.ends_with(':'); // a colon is an ordinary letter unless a space follows
-    starts
-        && colons_inside
-        && text.chars().all(|c| safe(c) || c == ':')
-        && !WORDS.contains(&text.to_ascii_lowercase().as_str())
+    starts && colons_inside && text.chars().all(|c| safe(c) || c == ':') && !WORDS.contains(&text.to_ascii_lowercase().as_str())
 }

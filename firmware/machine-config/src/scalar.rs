@@ -59,9 +59,21 @@ mod tests {
     #[test]
     fn numbers_as_they_are_written() {
         for (text, wanted) in [
-            ("0", Some(0)), ("-7", Some(-7)), ("+7", Some(7)), ("0644", Some(0o644)), ("0o644", Some(0o644)),
-            ("0x1a4", Some(0x1a4)), ("0b11", Some(3)), ("1_000", Some(1000)), ("08", None), ("_1", None), ("", None),
-            ("1.0", None), ("--1", None), ("0x", None), ("1e3", None),
+            ("0", Some(0)),
+            ("-7", Some(-7)),
+            ("+7", Some(7)),
+            ("0644", Some(0o644)),
+            ("0o644", Some(0o644)),
+            ("0x1a4", Some(0x1a4)),
+            ("0b11", Some(3)),
+            ("1_000", Some(1000)),
+            ("08", None),
+            ("_1", None),
+            ("", None),
+            ("1.0", None),
+            ("--1", None),
+            ("0x", None),
+            ("1e3", None),
             ("99999999999999999999999999999999999999999999", None),
         ] {
             assert_eq!(integer(text), wanted, "{text:?}");

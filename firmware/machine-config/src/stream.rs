@@ -10,9 +10,8 @@ use crate::{
 };
 
 /// Kinds of which each describes a link, so that one name may be in one of them only.
-const LINKS: [&str; 8] = [
-    "LinkConfig", "BondConfig", "BridgeConfig", "DummyLinkConfig", "VLANConfig", "VRFConfig", "VethConfig", "WireguardConfig",
-];
+const LINKS: [&str; 8] =
+    ["LinkConfig", "BondConfig", "BridgeConfig", "DummyLinkConfig", "VLANConfig", "VRFConfig", "VethConfig", "WireguardConfig"];
 
 /// A stream whose documents are known and fit their schemas, as far as the problems do not say otherwise.
 pub(crate) struct Stream {

@@ -1,6 +1,9 @@
 //! Whole configurations, good and bad.
 
-use std::{sync::OnceLock, time::{Duration, SystemTime, UNIX_EPOCH}};
+use std::{
+    sync::OnceLock,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use pki::SecretsBundle;
 use proptest::prelude::*;
@@ -129,7 +132,10 @@ fn meanings_are_checked() {
     bad(&worker.replace("crt: ", "crt: '%' #"), &["machine.ca.crt: this must be base64"]);
     bad(&worker.replace("cluster:", "version: v2\ncluster:"), &["version: this must be v1alpha1"]);
     let wrong_key = pki::encode_base64(bundle().kubernetes.key_pem.as_ref().expect("a key").expose());
-    bad(&worker.replacen("\ncluster:", &format!("\n    key: {wrong_key}\ncluster:"), 1), &["machine.ca.key: the private key does not belong"]);
+    bad(
+        &worker.replacen("\ncluster:", &format!("\n    key: {wrong_key}\ncluster:"), 1),
+        &["machine.ca.key: the private key does not belong"],
+    );
 }
 
 #[test]
@@ -148,8 +154,14 @@ fn documents_beside_the_main_one() {
         ("---\napiVersion: v1alpha1\nkind: HostnameConfig\nauto: maybe\n", &["this must be stable or off"]),
         ("---\n- a\n", &["a document must be a section"]),
         ("---\ndebug: true\n", &["the main document is there already, on line 1"]),
-        ("---\napiVersion: v1alpha1\nkind: DummyLinkConfig\nname: a\n---\napiVersion: v1alpha1\nkind: LinkConfig\nname: a\n", &["description of link \"a\" is there already"]),
-        ("---\napiVersion: v1alpha1\nkind: VolumeConfig\nname: STATE\n---\napiVersion: v1alpha1\nkind: VolumeConfig\nname: STATE\n", &["VolumeConfig document \"STATE\" is there already"]),
+        (
+            "---\napiVersion: v1alpha1\nkind: DummyLinkConfig\nname: a\n---\napiVersion: v1alpha1\nkind: LinkConfig\nname: a\n",
+            &["description of link \"a\" is there already"],
+        ),
+        (
+            "---\napiVersion: v1alpha1\nkind: VolumeConfig\nname: STATE\n---\napiVersion: v1alpha1\nkind: VolumeConfig\nname: STATE\n",
+            &["VolumeConfig document \"STATE\" is there already"],
+        ),
         ("---\napiVersion: v1alpha1\nkind: StaticHostConfig\n", &["StaticHostConfig"]),
     ] {
         if documents.contains("StaticHostConfig") {
@@ -163,10 +175,22 @@ fn documents_beside_the_main_one() {
 #[test]
 fn text_that_is_no_configuration() {
     bad("a: [1, 2\n", &["this is not valid YAML"]);
-    bad("a: b\na: c\n", &["line 1: a: there is no such field", "line 1: machine", "line 1: cluster", "line 2: a: this key is already given on line 1"]);
+    bad(
+        "a: b\na: c\n",
+        &["line 1: a: there is no such field", "line 1: machine", "line 1: cluster", "line 2: a: this key is already given on line 1"],
+    );
     bad(&small("  sysctls:\n    a: 1\n    a: 2\n", ""), &["a: this key is already given on line 7"]);
-    bad(&"[".repeat(5000), &["nested deeper"]);
-    bad(&format!("a: &a [x]\n{}", (0..30).map(|n| format!("b{n}: &b{n} [{}]\n", vec![if n == 0 { "*a".into() } else { format!("*b{}", n - 1) }; 10].join(","))).collect::<String>()), &["unfolds to too many"]);
+    bad(&"[".repeat(5000), &["recursion limit"]);
+    bad(&"- ".repeat(5000), &["nested deeper"]);
+    bad(
+        &format!(
+            "a: &a [x]\n{}",
+            (0..30)
+                .map(|n| format!("b{n}: &b{n} [{}]\n", vec![if n == 0 { "*a".into() } else { format!("*b{}", n - 1) }; 10].join(",")))
+                .collect::<String>()
+        ),
+        &["unfolds to too many"],
+    );
     bad("a: !secret x\n", &["tag"]);
     bad("a: &a [*a]\n", &["an alias must not refer to the value it is part of"]);
     bad("? [a]\n: b\n", &["a key must be text"]);

@@ -20,7 +20,11 @@ pub(crate) fn check(config: &Config, main: &Node, problems: &mut Problems) {
     authority(config, line(&["machine", "ca"]), problems);
     let cluster = config.cluster();
     if cluster.endpoint.is_empty() {
-        problems.add(line(&["cluster", "controlPlane"]), "cluster.controlPlane.endpoint", "this is required: https://host:port of the API server");
+        problems.add(
+            line(&["cluster", "controlPlane"]),
+            "cluster.controlPlane.endpoint",
+            "this is required: https://host:port of the API server",
+        );
     } else if let Err(why) = endpoint::host(&cluster.endpoint) {
         problems.add(line(&["cluster", "controlPlane", "endpoint"]), "cluster.controlPlane.endpoint", why);
     }

@@ -307,8 +307,12 @@ impl Taker {
             self.problems.add(machine.line, "machine.token", "this is required");
         }
         let ca = self.authority(machine.get("ca"), "machine.ca");
-        if ca.is_none() {
-            self.problems.add(machine.line, "machine.ca", "this is required: the authority of the machine API (crt, and key on a control plane)");
+        if machine.get("ca").is_none() {
+            self.problems.add(
+                machine.line,
+                "machine.ca",
+                "this is required: the authority of the machine API (crt, and key on a control plane)",
+            );
         }
         let cert_sans = texts(machine.get("certSANs"));
         let accepted_cas = self.certificates(machine.get("acceptedCAs"), "machine.acceptedCAs");
@@ -396,7 +400,8 @@ impl Taker {
     }
 
     fn interface(&mut self, node: &Node, path: &str) -> Option<Interface> {
-        let mut addresses: Vec<IpNet> = self.parsed(node.get("addresses"), &format!("{path}.addresses"), "an address with prefix (10.0.0.2/24)");
+        let mut addresses: Vec<IpNet> =
+            self.parsed(node.get("addresses"), &format!("{path}.addresses"), "an address with prefix (10.0.0.2/24)");
         addresses.extend(self.one::<IpNet>(node.get("cidr"), &format!("{path}.cidr"), "an address with prefix (10.0.0.2/24)"));
         Some(Interface {
             name: text(node.get("interface")),

@@ -7,9 +7,8 @@ use std::{
 };
 
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PKCS_ED25519, PKCS_RSA_SHA256, PublicKeyData, SanType, SerialNumber,
-    SignatureAlgorithm,
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+    PKCS_ECDSA_P256_SHA256, PKCS_ED25519, PKCS_RSA_SHA256, PublicKeyData, SanType, SerialNumber, SignatureAlgorithm,
 };
 
 use crate::{AuthorityPem, Error, Secret, keys, text};
@@ -111,9 +110,8 @@ impl Authority {
         if let Some(organization) = kind.organization() {
             params.distinguished_name.push(DnType::OrganizationName, organization);
         }
-        let certificate = params
-            .self_signed(&key)
-            .map_err(|source| Error::Issue { doing: "signing the authority's own certificate", source })?;
+        let certificate =
+            params.self_signed(&key).map_err(|source| Error::Issue { doing: "signing the authority's own certificate", source })?;
         Ok(Self { cert_pem: certificate_pem(certificate.der()), key })
     }
 

@@ -124,8 +124,7 @@ impl SecretsBundle {
 
     /// Reads a bundle file. Unknown keys are errors.
     pub fn from_yaml(text: &str) -> Result<Self, Error> {
-        let file: File =
-            serde_yaml::from_str(text).map_err(|source| Error::Yaml { what: "secrets bundle", source })?;
+        let file: File = serde_yaml::from_str(text).map_err(|source| Error::Yaml { what: "secrets bundle", source })?;
         let some = |text: String| (!text.is_empty()).then(|| Secret::new(text));
         Ok(Self {
             cluster_id: file.cluster.id,

@@ -70,10 +70,7 @@ pub(crate) fn make_sec1(inner: &[u8], public: &[u8]) -> Option<Zeroizing<Vec<u8>
     let (_, rest) = expect(body, INTEGER)?;
     let (scalar, _) = expect(rest, OCTET_STRING)?;
     let bits = build(0x03, &[&[0], public]);
-    Some(build(
-        SEQUENCE,
-        &[&[INTEGER, 1, 1], &build(OCTET_STRING, &[scalar]), SEC1_P256, &build(0xa1, &[&bits])],
-    ))
+    Some(build(SEQUENCE, &[&[INTEGER, 1, 1], &build(OCTET_STRING, &[scalar]), SEC1_P256, &build(0xa1, &[&bits])]))
 }
 
 #[cfg(test)]

@@ -184,7 +184,8 @@ impl Talosconfig {
 mod tests {
     use super::*;
 
-    const FILE: &str = "context: a\ncontexts:\n  a:\n    target: 10.0.0.1\n    cluster: big\n    ca: eA==\n  b:\n    endpoints: [x, 'y:1']\n";
+    const FILE: &str =
+        "context: a\ncontexts:\n  a:\n    target: 10.0.0.1\n    cluster: big\n    ca: eA==\n  b:\n    endpoints: [x, 'y:1']\n";
 
     #[test]
     fn old_spelling_and_foreign_keys_are_kept() {

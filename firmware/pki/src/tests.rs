@@ -1,6 +1,9 @@
 //! Certificates as another TLS stack sees them.
 
-use std::{sync::Arc, time::{Duration, SystemTime, UNIX_EPOCH}};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use rustls::{
     RootCertStore,
@@ -48,13 +51,7 @@ fn client_valid(authority: &Authority, identity: &Identity, time: SystemTime) ->
 
 #[test]
 fn every_authority_issues_what_verifies() {
-    for kind in [
-        AuthorityKind::Os,
-        AuthorityKind::Etcd,
-        AuthorityKind::Kubernetes,
-        AuthorityKind::Aggregator,
-        AuthorityKind::Maintenance,
-    ] {
+    for kind in [AuthorityKind::Os, AuthorityKind::Etcd, AuthorityKind::Kubernetes, AuthorityKind::Aggregator, AuthorityKind::Maintenance] {
         let authority = Authority::generate(kind, now()).expect("an authority");
         let request = ServerRequest {
             common_name: "node",

@@ -64,10 +64,9 @@ fn info(config: &pki::Talosconfig, name: Option<&str>, output: Output) -> Result
     let identity = context.identity(name)?;
     let leaf = pki::read_chain(&identity.cert_pem)?.into_iter().next().context("the client certificate is empty")?;
     let expires = pki::expires(&leaf)?;
-    let left = expires.duration_since(SystemTime::now()).map_or_else(
-        |_| "expired".to_owned(),
-        |left| format!("{} days left", left.as_secs() / 86400),
-    );
+    let left = expires
+        .duration_since(SystemTime::now())
+        .map_or_else(|_| "expired".to_owned(), |left| format!("{} days left", left.as_secs() / 86400));
     let expires = jiff::Timestamp::try_from(expires).map(|time| time.to_string()).unwrap_or_default();
     let mut report = Report::new(&["CONTEXT", "ENDPOINTS", "NODES", "ROLES", "CERTIFICATE EXPIRES"]);
     report.row([

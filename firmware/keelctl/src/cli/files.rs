@@ -100,8 +100,19 @@ fn long(node: &str, file: FileInfo) -> [Cell; 7] {
 /// 24 socket, 23 set-uid, 22 set-gid, 21 character device, 20 sticky), the low nine the usual ones.
 fn mode(word: u32) -> String {
     const KINDS: [(u32, char); 13] = [
-        (31, 'd'), (30, 'a'), (29, 'l'), (28, 'T'), (27, 'L'), (26, 'D'), (25, 'p'), (24, 'S'), (23, 'u'), (22, 'g'),
-        (21, 'c'), (20, 't'), (19, '?'),
+        (31, 'd'),
+        (30, 'a'),
+        (29, 'l'),
+        (28, 'T'),
+        (27, 'L'),
+        (26, 'D'),
+        (25, 'p'),
+        (24, 'S'),
+        (23, 'u'),
+        (22, 'g'),
+        (21, 'c'),
+        (20, 't'),
+        (19, '?'),
     ];
     let mut text: String = KINDS.iter().filter(|(bit, _)| word >> bit & 1 == 1).map(|(_, letter)| *letter).collect();
     if text.is_empty() {

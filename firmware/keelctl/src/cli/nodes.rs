@@ -43,9 +43,8 @@ impl Fleet {
         }
         let path = store::path(self.global.talosconfig.as_deref())?;
         let config = store::load(&path)?;
-        let (name, context) = config
-            .get(self.global.context.as_deref())
-            .with_context(|| format!("use the client configuration {}", path.display()))?;
+        let (name, context) =
+            config.get(self.global.context.as_deref()).with_context(|| format!("use the client configuration {}", path.display()))?;
         let nodes = if self.global.nodes.is_empty() { &context.nodes } else { &self.global.nodes };
         let endpoints = if self.global.endpoints.is_empty() { &context.endpoints } else { &self.global.endpoints };
         if endpoints.is_empty() && !nodes.is_empty() {

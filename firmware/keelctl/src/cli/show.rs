@@ -239,8 +239,7 @@ pub async fn processes(fleet: &Fleet, args: args::Processes) -> Result<ExitCode>
 pub async fn disks(fleet: &Fleet, args: args::Disks) -> Result<ExitCode> {
     let nodes = fleet.nodes(&args.insecure).await?;
     let (replies, code) = each(nodes, |_, client: crate::Client| async move { client.disks().err_into().await }).await;
-    let mut report =
-        Report::new(&["NODE", "DEV", "MODEL", "SERIAL", "TYPE", "SIZE", "BUS PATH", "SUBSYSTEM", "READ ONLY", "SYSTEM DISK"]);
+    let mut report = Report::new(&["NODE", "DEV", "MODEL", "SERIAL", "TYPE", "SIZE", "BUS PATH", "SUBSYSTEM", "READ ONLY", "SYSTEM DISK"]);
     for (node, disks) in replies {
         for disk in disks {
             let kind = disk.r#type().as_str_name();

@@ -6,8 +6,8 @@ use tonic::{Response, Status, Streaming};
 use wire::{
     common::{Data, Metadata},
     machine::{
-        ApplyConfiguration, ApplyConfigurationRequest, DmesgRequest, Event, EventsRequest, FileInfo, ListRequest,
-        LogsRequest, MemInfo, MountStat, ProcessInfo, ReadRequest, RebootRequest, ServiceInfo, ShutdownRequest, Version,
+        ApplyConfiguration, ApplyConfigurationRequest, DmesgRequest, Event, EventsRequest, FileInfo, ListRequest, LogsRequest, MemInfo,
+        MountStat, ProcessInfo, ReadRequest, RebootRequest, ServiceInfo, ShutdownRequest, Version,
         apply_configuration_request::Mode as ApplyMode, reboot_request::Mode as RebootMode,
     },
     storage::Disk,
@@ -38,11 +38,7 @@ fn done<T>(method: &'static str, result: Result<Response<T>, Status>) -> Result<
 }
 
 /// The first message that carries no error; the error otherwise.
-fn single<T>(
-    method: &'static str,
-    messages: Vec<T>,
-    metadata: impl Fn(&T) -> Option<&Metadata>,
-) -> Result<T, ClientError> {
+fn single<T>(method: &'static str, messages: Vec<T>, metadata: impl Fn(&T) -> Option<&Metadata>) -> Result<T, ClientError> {
     let message = messages.into_iter().next().ok_or(ClientError::Empty { method })?;
     match metadata(&message) {
         Some(found) if !found.error.is_empty() => {

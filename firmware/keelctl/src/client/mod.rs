@@ -27,8 +27,7 @@ pub use calls::{Apply, next, next_data};
 pub use error::ClientError;
 
 /// Connections that notice within 15 s that the other side is gone: actions wait for nodes that go down.
-const KEEPALIVE: (std::time::Duration, std::time::Duration) =
-    (std::time::Duration::from_secs(10), std::time::Duration::from_secs(5));
+const KEEPALIVE: (std::time::Duration, std::time::Duration) = (std::time::Duration::from_secs(10), std::time::Duration::from_secs(5));
 
 /// A connection. Cloning is cheap and shares the connection.
 #[derive(Clone, Debug)]
@@ -92,9 +91,8 @@ impl Client {
         for endpoint in endpoints {
             let address: Address = endpoint.parse()?;
             let connected = async {
-                let endpoint = tls::endpoint(&address.host, address.port)?
-                    .http2_keep_alive_interval(KEEPALIVE.0)
-                    .keep_alive_timeout(KEEPALIVE.1);
+                let endpoint =
+                    tls::endpoint(&address.host, address.port)?.http2_keep_alive_interval(KEEPALIVE.0).keep_alive_timeout(KEEPALIVE.1);
                 tls::connect(endpoint, &address.host, address.port, Arc::clone(tls)).await
             };
             match connected.await {
@@ -128,7 +126,6 @@ impl Client {
     /// The generated client of the storage service.
     #[must_use]
     pub fn storage(&self) -> StorageServiceClient<Service> {
-        StorageServiceClient::with_interceptor(self.channel.clone(), self.headers.clone())
-            .max_decoding_message_size(wire::MAX_MESSAGE)
+        StorageServiceClient::with_interceptor(self.channel.clone(), self.headers.clone()).max_decoding_message_size(wire::MAX_MESSAGE)
     }
 }
