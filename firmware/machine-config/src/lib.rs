@@ -5,8 +5,8 @@
 //! - [`generate`]: the configurations of a new cluster from a [`pki::SecretsBundle`].
 //!
 //! How it works: `tree` reads YAML with positions, `schema` says which fields exist (all of the generation served,
-//! acted on or not), `check` compares the two, `stream` tells the documents apart, `view` takes out what the node
-//! uses, `validate` looks at meanings.
+//! acted on or not), `check` compares the two, `stream` tells the documents apart, `take` takes out what the node
+//! uses (`view`), `validate` looks at meanings.
 //! Pure: no I/O, no clock, no panic on any input. The text as given is what is stored and served; nothing here
 //! writes a configuration back, so comments are never lost. Absent on purpose in this version: patches and merging.
 #![forbid(unsafe_code)]
@@ -19,6 +19,7 @@ mod quote;
 mod scalar;
 mod schema;
 mod stream;
+mod take;
 mod tree;
 mod validate;
 mod view;

@@ -1,0 +1,256 @@
+//! From the tree to the typed view.
+
+use std::{collections::BTreeMap, str::FromStr};
+
+use ipnet::IpNet;
+use pki::{AuthorityPem, Secret};
+
+use crate::{
+    Problems, scalar,
+    tree::Node,
+    view::{AutoHostname, Cluster, Config, ExtraHost, Install, Interface, MachineType, Network, Route, Time},
+};
+
+/// Takes typed values out of the tree and notes what cannot be.
+pub(crate) struct Taker {
+    pub problems: Problems,
+}
+
+impl Taker {
+    /// The main document. `None` when something required is missing; the problems then say what.
+    pub fn config(&mut self, root: &Node) -> Option<Config> {
+        let machine = root.get("machine");
+        let cluster = root.get("cluster");
+        if machine.is_none() {
+            self.problems.add(root.line, "machine", "this section is required");
+        }
+        if cluster.is_none() {
+            self.problems.add(root.line, "cluster", "this section is required");
+        }
+        let (machine, cluster) = (machine?, cluster?);
+        let machine_type = self.machine_type(machine);
+        let token = secret(machine.get("token"));
+        if token.is_empty() && machine.get("token").is_none_or(|node| node.text().is_some()) {
+            self.problems.add(machine.line, "machine.token", "this is required");
+        }
+        let ca = self.authority(machine.get("ca"), "machine.ca");
+        if machine.get("ca").is_none() {
+            self.problems.add(
+                machine.line,
+                "machine.ca",
+                "this is required: the authority of the machine API (crt, and key on a control plane)",
+            );
+        }
+        let cert_sans = texts(machine.get("certSANs"));
+        let accepted_cas = self.certificates(machine.get("acceptedCAs"), "machine.acceptedCAs");
+        let network = machine.get("network").map_or_else(Network::default, |node| self.network(node));
+        let time = machine.get("time").map_or_else(Time::default, |node| Time {
+            disabled: flag(node.get("disabled")).unwrap_or(false),
+            servers: texts(node.get("servers")),
+        });
+        let install = machine.get("install").map(|node| Install {
+            disk: text(node.get("disk")),
+            image: text(node.get("image")),
+            wipe: flag(node.get("wipe")).unwrap_or(false),
+        });
+        let cluster = self.cluster(cluster);
+        Some(Config {
+            machine_type: machine_type?,
+            token,
+            ca: ca?,
+            accepted_cas,
+            cert_sans,
+            network,
+            time,
+            install,
+            sysctls: map(machine.get("sysctls")),
+            sysfs: map(machine.get("sysfs")),
+            cluster,
+        })
+    }
+
+    fn machine_type(&mut self, machine: &Node) -> Option<MachineType> {
+        const WANTED: &str = "must be controlplane or worker";
+        let Some(node) = machine.get("type") else {
+            self.problems.add(machine.line, "machine.type", format!("this is required: it {WANTED}"));
+            return None;
+        };
+        match node.text() {
+            Some("controlplane" | "init") => Some(MachineType::ControlPlane),
+            Some("worker" | "join") => Some(MachineType::Worker),
+            _ => {
+                self.problems.add(node.line, "machine.type", WANTED);
+                None
+            }
+        }
+    }
+
+    fn network(&mut self, node: &Node) -> Network {
+        let path = "machine.network";
+        Network {
+            hostname: node.get("hostname").and_then(Node::text).filter(|name| !name.is_empty()).map(str::to_owned),
+            auto_hostname: AutoHostname::default(),
+            interfaces: self.each(node.get("interfaces"), &format!("{path}.interfaces"), Self::interface),
+            name_servers: self.parsed(node.get("nameservers"), &format!("{path}.nameservers"), "an address"),
+            search_domains: texts(node.get("searchDomains")),
+            extra_hosts: self.each(node.get("extraHostEntries"), &format!("{path}.extraHostEntries"), Self::extra_host),
+        }
+    }
+
+    /// The `HostnameConfig` document, or the older settings of the main one; not both.
+    pub fn hostname(&mut self, config: &mut Config, main: &Node, document: Option<&Node>) {
+        let stable = main.get("machine").and_then(|machine| machine.get("features")).and_then(|node| node.get("stableHostname"));
+        let Some(document) = document else {
+            // Without the document the default is the older one: a name from the address.
+            let stable = flag(stable).unwrap_or(false);
+            config.network.auto_hostname = if stable { AutoHostname::Stable } else { AutoHostname::Address };
+            return;
+        };
+        let given = document.get("hostname").filter(|name| name.text().is_some_and(|name| !name.is_empty()));
+        let auto = document.get("auto").and_then(Node::text);
+        if let (Some(name), Some("stable")) = (given, auto) {
+            self.problems.add(name.line, "HostnameConfig.hostname", "with auto: stable no name can be given; set auto: off");
+        }
+        if given.is_none() && auto.is_none() {
+            self.problems.add(document.line, "HostnameConfig", "either auto or hostname must be set");
+        }
+        if config.network.hostname.is_some() {
+            self.problems.add(document.line, "HostnameConfig", "the main document sets machine.network.hostname already");
+        }
+        if let (Some(node), Some(true)) = (stable, flag(stable)) {
+            self.problems.add(node.line, "machine.features.stableHostname", "this is set while a HostnameConfig document is there");
+        }
+        config.network.auto_hostname = if auto == Some("stable") { AutoHostname::Stable } else { AutoHostname::Off };
+        if let Some(name) = given.and_then(Node::text) {
+            config.network.hostname = Some(name.to_owned());
+        }
+    }
+
+    fn interface(&mut self, node: &Node, path: &str) -> Option<Interface> {
+        let mut addresses: Vec<IpNet> =
+            self.parsed(node.get("addresses"), &format!("{path}.addresses"), "an address with prefix (10.0.0.2/24)");
+        addresses.extend(self.one::<IpNet>(node.get("cidr"), &format!("{path}.cidr"), "an address with prefix (10.0.0.2/24)"));
+        Some(Interface {
+            name: text(node.get("interface")),
+            dhcp: flag(node.get("dhcp")).unwrap_or(false),
+            ignore: flag(node.get("ignore")).unwrap_or(false),
+            addresses,
+            routes: self.each(node.get("routes"), &format!("{path}.routes"), Self::route),
+            mtu: number(node.get("mtu")).filter(|mtu| *mtu > 0),
+        })
+    }
+
+    fn route(&mut self, node: &Node, path: &str) -> Option<Route> {
+        Some(Route {
+            network: self.one(node.get("network"), &format!("{path}.network"), "a network (10.0.0.0/8)"),
+            gateway: self.one(node.get("gateway"), &format!("{path}.gateway"), "an address"),
+            metric: number(node.get("metric")),
+        })
+    }
+
+    fn extra_host(&mut self, node: &Node, path: &str) -> Option<ExtraHost> {
+        let ip = self.one(node.get("ip"), &format!("{path}.ip"), "an address")?;
+        Some(ExtraHost { ip, aliases: texts(node.get("aliases")) })
+    }
+
+    fn cluster(&mut self, node: &Node) -> Cluster {
+        let network = node.get("network");
+        let under = |key: &str| network.and_then(|network| network.get(key));
+        let range = "a network (10.0.0.0/8)";
+        Cluster {
+            id: text(node.get("id")),
+            secret: secret(node.get("secret")),
+            name: text(node.get("clusterName")),
+            endpoint: text(node.get("controlPlane").and_then(|plane| plane.get("endpoint"))),
+            token: secret(node.get("token")),
+            ca: self.authority(node.get("ca"), "cluster.ca"),
+            aggregator_ca: self.authority(node.get("aggregatorCA"), "cluster.aggregatorCA"),
+            etcd_ca: self.authority(node.get("etcd").and_then(|etcd| etcd.get("ca")), "cluster.etcd.ca"),
+            service_account: node
+                .get("serviceAccount")
+                .and_then(|account| account.get("key"))
+                .and_then(|key| self.base64(key, "cluster.serviceAccount.key")),
+            dns_domain: under("dnsDomain").and_then(Node::text).unwrap_or("cluster.local").to_owned(),
+            pod_subnets: self.parsed(under("podSubnets"), "cluster.network.podSubnets", range),
+            service_subnets: self.parsed(under("serviceSubnets"), "cluster.network.serviceSubnets", range),
+        }
+    }
+
+    fn authority(&mut self, node: Option<&Node>, path: &str) -> Option<AuthorityPem> {
+        let node = node?;
+        let Some(crt) = node.get("crt").filter(|crt| crt.text().is_some_and(|text| !text.is_empty())) else {
+            self.problems.add(node.line, format!("{path}.crt"), "this is required");
+            return None;
+        };
+        let cert_pem = self.base64(crt, &format!("{path}.crt"))?.expose().to_owned();
+        if pki::read_chain(&cert_pem).is_err() {
+            self.problems.add(crt.line, format!("{path}.crt"), "this holds no certificate");
+        }
+        let key = node.get("key").filter(|key| key.text().is_some_and(|text| !text.is_empty()));
+        let key_pem = key.and_then(|key| self.base64(key, &format!("{path}.key")));
+        Some(AuthorityPem { cert_pem, key_pem })
+    }
+
+    fn certificates(&mut self, node: Option<&Node>, path: &str) -> Vec<String> {
+        self.each(node, path, |taker, node, path| {
+            let crt = node.get("crt")?;
+            Some(taker.base64(crt, &format!("{path}.crt"))?.expose().to_owned())
+        })
+    }
+
+    fn base64(&mut self, node: &Node, path: &str) -> Option<Secret> {
+        match pki::decode_base64_text(path, node.text()?) {
+            Ok(secret) => Some(secret),
+            Err(pki::Error::Base64 { .. }) => None, // the check of types said so
+            Err(_) => {
+                self.problems.add(node.line, path, "this must be PEM text in base64");
+                None
+            }
+        }
+    }
+
+    fn each<T>(&mut self, node: Option<&Node>, path: &str, take: impl Fn(&mut Self, &Node, &str) -> Option<T>) -> Vec<T> {
+        let items = node.map_or(&[][..], Node::items);
+        items.iter().enumerate().filter_map(|(at, item)| take(self, item, &format!("{path}[{at}]"))).collect()
+    }
+
+    fn one<T: FromStr>(&mut self, node: Option<&Node>, path: &str, wanted: &str) -> Option<T> {
+        let node = node?;
+        let text = node.text().filter(|text| !text.is_empty())?;
+        let value = text.parse().ok();
+        if value.is_none() {
+            self.problems.add(node.line, path, format!("{text:?} is not {wanted}"));
+        }
+        value
+    }
+
+    fn parsed<T: FromStr>(&mut self, node: Option<&Node>, path: &str, wanted: &str) -> Vec<T> {
+        self.each(node, path, |taker, item, path| taker.one(Some(item), path, wanted))
+    }
+}
+
+fn text(node: Option<&Node>) -> String {
+    node.and_then(Node::text).unwrap_or_default().to_owned()
+}
+
+fn secret(node: Option<&Node>) -> Secret {
+    Secret::new(text(node))
+}
+
+fn texts(node: Option<&Node>) -> Vec<String> {
+    node.map_or(&[][..], Node::items).iter().filter_map(Node::text).map(str::to_owned).collect()
+}
+
+fn flag(node: Option<&Node>) -> Option<bool> {
+    scalar::boolean(node?.text()?)
+}
+
+/// A number that fits; what does not was reported by the check of types.
+fn number(node: Option<&Node>) -> Option<u32> {
+    scalar::integer(node?.text()?).and_then(|number| number.try_into().ok())
+}
+
+fn map(node: Option<&Node>) -> BTreeMap<String, String> {
+    let entries = node.map_or(&[][..], Node::entries);
+    entries.iter().filter_map(|entry| Some((entry.key.clone(), entry.value.text()?.to_owned()))).collect()
+}
