@@ -11,7 +11,11 @@ use tokio::{
 use crate::node::Node;
 
 /// The watchdog's timeout: longer than any step of a healthy node, shorter than a person's patience.
-const TIMEOUT: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(120);
+
+/// Feeds within a timeout. Many, because the device counts in its own time: a virtual machine on a busy host may have
+/// a clock that runs several times too slow.
+const FEEDS: u32 = 12;
 
 /// A question to the main loop: answering it is the proof of life.
 pub type Ping = oneshot::Sender<()>;
@@ -36,10 +40,10 @@ pub fn arm(node: &Node) -> Option<Watchdog> {
     }
 }
 
-/// Asks the main loop and feeds, at a quarter of the timeout. Ends with the node and leaves the watchdog armed:
+/// Asks the main loop and feeds, [`FEEDS`] times in a timeout. Ends with the node and leaves the watchdog armed:
 /// it is the last word when going down hangs. The main loop itself is bounded on the way down.
 pub async fn keep(mut watchdog: Watchdog, pings: mpsc::Sender<Ping>, node: Arc<Node>) {
-    let every = (watchdog.timeout() / 4).max(Duration::from_millis(250));
+    let every = (watchdog.timeout() / FEEDS).max(Duration::from_millis(250));
     let mut ticks = interval(every);
     loop {
         tokio::select! {
