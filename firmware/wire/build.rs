@@ -120,10 +120,7 @@ fn table(set: &FileDescriptorSet) -> Result<String, std::fmt::Error> {
     rows.sort();
     let mut text = String::from("/// Every method of the API, sorted by path.\npub const METHODS: &[Method] = &[\n");
     for (path, client_stream, server_stream, served) in rows {
-        writeln!(
-            text,
-            "Method {{ path: {path:?}, client_stream: {client_stream}, server_stream: {server_stream}, served: {served} }},"
-        )?;
+        writeln!(text, "Method {{ path: {path:?}, client_stream: {client_stream}, server_stream: {server_stream}, served: {served} }},")?;
     }
     text.push_str("];\n");
     Ok(text)

@@ -83,10 +83,7 @@ impl Acceptor {
                     continue;
                 }
             };
-            let places = (
-                Arc::clone(&self.handshakes).try_acquire_owned(),
-                Arc::clone(&self.connections).try_acquire_owned(),
-            );
+            let places = (Arc::clone(&self.handshakes).try_acquire_owned(), Arc::clone(&self.connections).try_acquire_owned());
             let (Ok(turn), Ok(place)) = places else {
                 log::warn!(target: "apid", "{address}: turned away, there are too many connections");
                 continue;

@@ -17,7 +17,7 @@ mod verify;
 
 use std::{
     io::{self, Read},
-    net::SocketAddr,
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
     process::ExitCode,
     sync::Arc,
     time::Duration,
@@ -35,6 +35,8 @@ use forward::Forward;
 
 /// Most that is read from standard input, bytes.
 const MAX_CONFIG: u64 = 1024 * 1024;
+/// The kernel knows no such address family; the same number on both architectures.
+const EAFNOSUPPORT: i32 = 97;
 /// How long open calls may go on after the word to stop.
 const DRAIN: Duration = Duration::from_secs(1);
 /// What a client may send ahead on a stream and on a connection, bytes. Uploads are configurations: small.
@@ -135,7 +137,14 @@ impl Gateway {
         };
         let tls = wire::tls::server_config(identity, clients).map_err(tls_failed)?;
         let listen = |source| ApidError::Listen { address: config.listen, source };
-        let listener = TcpListener::bind(config.listen).await.map_err(listen)?;
+        let listener = match TcpListener::bind(config.listen).await {
+            // A kernel without IPv6 (or with it switched off) has no `[::]`.
+            Err(error) if error.raw_os_error() == Some(EAFNOSUPPORT) && config.listen.ip() == Ipv6Addr::UNSPECIFIED => {
+                TcpListener::bind((Ipv4Addr::UNSPECIFIED, config.listen.port())).await
+            }
+            other => other,
+        }
+        .map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
         let mode = config.mode;
         Ok(Self { listener, address, tls, mode, forward: Forward::new(config) })

@@ -1,9 +1,6 @@
 //! Where a call goes, by its metadata.
 
-use std::{
-    collections::HashSet,
-    net::IpAddr,
-};
+use std::{collections::HashSet, net::IpAddr};
 
 use http::HeaderMap;
 use tonic::Status;
@@ -54,11 +51,7 @@ impl Route {
         let target = std::str::from_utf8(target).unwrap_or_default().to_ascii_lowercase();
         // An address may be written in more than one way.
         let target = target.parse::<IpAddr>().map_or(target, |address| address.to_string());
-        if self.local.contains(&target) {
-            Ok(())
-        } else {
-            Err(Status::unimplemented("forwarding to other nodes is not in this version"))
-        }
+        if self.local.contains(&target) { Ok(()) } else { Err(Status::unimplemented("forwarding to other nodes is not in this version")) }
     }
 }
 

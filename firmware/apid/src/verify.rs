@@ -54,11 +54,7 @@ impl ClientCertVerifier for OnlyClients {
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
         let verified = self.0.verify_client_cert(end_entity, intermediates, now)?;
-        if is_for_clients_only(end_entity) {
-            Ok(verified)
-        } else {
-            Err(CertificateError::InvalidPurpose.into())
-        }
+        if is_for_clients_only(end_entity) { Ok(verified) } else { Err(CertificateError::InvalidPurpose.into()) }
     }
 
     fn verify_tls12_signature(

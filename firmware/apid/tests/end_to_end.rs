@@ -1,8 +1,17 @@
 //! A real client against apid on loopback, in front of machined's API on a temporary socket.
 
-use std::{net::IpAddr, sync::Arc, time::{Duration, SystemTime}};
+use std::{
+    net::IpAddr,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
-use machined::{api::{Server, Sources}, events::Events, logs::Logs, node::Node};
+use machined::{
+    api::{Server, Sources},
+    events::Events,
+    logs::Logs,
+    node::Node,
+};
 use pki::{Authority, AuthorityKind, ClientRequest, Identity, ServerRequest};
 use tempfile::TempDir;
 use tokio::{task::JoinHandle, time::timeout};
@@ -191,4 +200,26 @@ async fn machined_may_come_back() {
     world.start_machined();
     let back = async { while client.version(()).await.is_err() {} };
     timeout(LIMIT, back).await.expect("in time");
+}
+
+/// Calls that nobody reads the replies of fill their windows; the others must not notice.
+#[tokio::test]
+async fn clients_that_do_not_read_hold_up_nobody() {
+    const STALLED: usize = 40;
+    let world = world(Mode::Running).await;
+    let big = world.folder.path().join("big");
+    std::fs::File::create(&big).and_then(|file| file.set_len(1 << 30)).expect("sparse file");
+    let path = big.display().to_string();
+    let mut slow = world.client(Some(world.client_identity("os:admin"))).await.expect("connected");
+    let mut held = Vec::new();
+    for _ in 0..STALLED {
+        let stream = timeout(LIMIT, slow.read(ReadRequest { path: path.clone() })).await.expect("in time");
+        held.push(stream.expect("opened").into_inner());
+    }
+    let mut other = world.client(Some(world.client_identity("os:admin"))).await.expect("connected");
+    let request = ReadRequest { path: "/proc/sys/kernel/random/boot_id".into() };
+    let mut file = timeout(LIMIT, other.read(request)).await.expect("in time").expect("opened").into_inner();
+    let data = timeout(LIMIT, file.message()).await.expect("in time").expect("data").expect("open");
+    assert_eq!(data.bytes.len(), 37);
+    assert!(timeout(LIMIT, other.version(())).await.expect("in time").is_ok());
 }

@@ -92,10 +92,7 @@ pub fn roots(what: &'static str, text: &str) -> Result<RootCertStore, TlsError> 
 ///
 /// # Errors
 /// When the key does not fit the certificate.
-pub fn server_config(
-    identity: Identity,
-    clients: Option<Arc<dyn ClientCertVerifier>>,
-) -> Result<Arc<ServerConfig>, TlsError> {
+pub fn server_config(identity: Identity, clients: Option<Arc<dyn ClientCertVerifier>>) -> Result<Arc<ServerConfig>, TlsError> {
     let builder = ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&rustls::version::TLS13])
         .map_err(|source| TlsError::Use { what: "TLS 1.3", source })?;

@@ -26,11 +26,9 @@ pub(super) async fn apply(
     request: ApplyConfigurationRequest,
     roles: Roles,
 ) -> Result<ApplyConfigurationResponse, Status> {
-    let mode = Mode::try_from(request.mode)
-        .map_err(|_| Status::invalid_argument(format!("apply mode {} is unknown", request.mode)))?;
+    let mode = Mode::try_from(request.mode).map_err(|_| Status::invalid_argument(format!("apply mode {} is unknown", request.mode)))?;
     let (order, done) = plan(mode, request.dry_run)?;
-    let text = String::from_utf8(request.data)
-        .map_err(|_| Status::invalid_argument("the configuration is not UTF-8 text"))?;
+    let text = String::from_utf8(request.data).map_err(|_| Status::invalid_argument("the configuration is not UTF-8 text"))?;
     let Ok(_one_at_a_time) = context.applying.try_lock() else {
         return Err(Status::failed_precondition("another configuration is being applied"));
     };

@@ -10,9 +10,7 @@ use std::{
 use http::{Request, Response};
 use tonic::{Status, body::Body};
 use tower::Service;
-use wire::server::{
-    machine::machine_service_server::MachineServiceServer, storage::storage_service_server::StorageServiceServer,
-};
+use wire::server::{machine::machine_service_server::MachineServiceServer, storage::storage_service_server::StorageServiceServer};
 
 use super::{
     Context,
@@ -75,11 +73,7 @@ impl Service<Request<Body>> for Gate {
             }
             Ok(roles) => {
                 request.extensions_mut().insert(roles);
-                if request.uri().path().starts_with("/storage.") {
-                    self.storage.call(request)
-                } else {
-                    self.machine.call(request)
-                }
+                if request.uri().path().starts_with("/storage.") { self.storage.call(request) } else { self.machine.call(request) }
             }
         }
     }

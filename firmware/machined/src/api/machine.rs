@@ -4,10 +4,10 @@ use tonic::{Request, Response, Status};
 use wire::{
     common::Data,
     machine::{
-        ApplyConfigurationRequest, ApplyConfigurationResponse, CpuInfoResponse, DiskStatsResponse, DmesgRequest, Event,
-        EventsRequest, FileInfo, HostnameResponse, ListRequest, LoadAvgResponse, LogsContainersResponse, LogsRequest,
-        MemoryResponse, MountsResponse, NetworkDeviceStatsResponse, ProcessesResponse, ReadRequest, RebootRequest,
-        RebootResponse, ServiceListResponse, ShutdownRequest, ShutdownResponse, SystemStatResponse, VersionResponse,
+        ApplyConfigurationRequest, ApplyConfigurationResponse, CpuInfoResponse, DiskStatsResponse, DmesgRequest, Event, EventsRequest,
+        FileInfo, HostnameResponse, ListRequest, LoadAvgResponse, LogsContainersResponse, LogsRequest, MemoryResponse, MountsResponse,
+        NetworkDeviceStatsResponse, ProcessesResponse, ReadRequest, RebootRequest, RebootResponse, ServiceListResponse, ShutdownRequest,
+        ShutdownResponse, SystemStatResponse, VersionResponse,
     },
     server::machine::machine_service_server::MachineService,
 };

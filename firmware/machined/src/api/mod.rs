@@ -10,8 +10,8 @@
 mod admission;
 mod blocking;
 mod config;
-mod dmesg;
 mod disks;
+mod dmesg;
 mod files;
 mod gate;
 mod machine;
@@ -22,7 +22,15 @@ mod storage;
 mod streams;
 mod system;
 
-use std::{fs::Permissions, io, os::unix::fs::PermissionsExt, path::{Path, PathBuf}, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    fs::Permissions,
+    io,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    pin::Pin,
+    sync::Arc,
+    time::Duration,
+};
 
 use futures_util::{Stream, StreamExt};
 use linux::process::User;
@@ -134,12 +142,7 @@ impl Server {
             })
             .buffer_unordered(ADMITTING)
             .filter_map(|admitted| std::future::ready(admitted.transpose()));
-        let context = Context {
-            sources: self.sources,
-            blocking: Blocking::default(),
-            stop: stop.child_token(),
-            applying: Arc::default(),
-        };
+        let context = Context { sources: self.sources, blocking: Blocking::default(), stop: stop.child_token(), applying: Arc::default() };
         let serving = tonic::transport::Server::builder()
             .initial_stream_window_size(WINDOWS.0)
             .initial_connection_window_size(WINDOWS.1)

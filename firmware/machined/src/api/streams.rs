@@ -90,10 +90,7 @@ pub(super) fn events(context: &Context, request: EventsRequest) -> Result<Replie
 }
 
 fn wire_event(entry: &Arc<Entry>) -> Event {
-    let data = prost_types::Any {
-        type_url: format!("{}{}", wire::EVENT_TYPE_PREFIX, entry.name),
-        value: entry.value.to_vec(),
-    };
+    let data = prost_types::Any { type_url: format!("{}{}", wire::EVENT_TYPE_PREFIX, entry.name), value: entry.value.to_vec() };
     Event { metadata: None, data: Some(data), id: entry.id.to_string(), actor_id: entry.actor.to_string() }
 }
 

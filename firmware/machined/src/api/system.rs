@@ -1,8 +1,8 @@
 //! Version, host name, services.
 
 use wire::machine::{
-    FeaturesInfo, Hostname, HostnameResponse, LogsContainer, LogsContainersResponse, PlatformInfo, ServiceEvent,
-    ServiceEvents, ServiceInfo, ServiceList, ServiceListResponse, Version, VersionInfo, VersionResponse,
+    FeaturesInfo, Hostname, HostnameResponse, LogsContainer, LogsContainersResponse, PlatformInfo, ServiceEvent, ServiceEvents,
+    ServiceInfo, ServiceList, ServiceListResponse, Version, VersionInfo, VersionResponse,
 };
 
 use super::Sources;
@@ -66,11 +66,7 @@ fn service(status: &ServiceStatus) -> ServiceInfo {
     let events = status
         .events
         .iter()
-        .map(|event| ServiceEvent {
-            msg: event.message.clone(),
-            state: format!("{:?}", event.state),
-            ts: Some(wire_time(event.at)),
-        })
+        .map(|event| ServiceEvent { msg: event.message.clone(), state: format!("{:?}", event.state), ts: Some(wire_time(event.at)) })
         .collect();
     ServiceInfo {
         id: status.id.clone(),

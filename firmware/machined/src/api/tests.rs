@@ -74,12 +74,8 @@ async fn files_are_listed_and_read() {
     let missing = with_role("os:admin", ReadRequest { path: "/nowhere".into() });
     assert_eq!(api.client.read(missing).await.expect_err("missing").code(), Code::NotFound);
     let root = folder.path().display().to_string();
-    let mut stream = api
-        .client
-        .list(with_role("os:reader", ListRequest { root, ..ListRequest::default() }))
-        .await
-        .expect("listed")
-        .into_inner();
+    let mut stream =
+        api.client.list(with_role("os:reader", ListRequest { root, ..ListRequest::default() })).await.expect("listed").into_inner();
     let mut names = Vec::new();
     while let Some(info) = stream.message().await.expect("listed") {
         names.push(info.relative_name);
@@ -164,8 +160,7 @@ async fn who_is_not_the_supervised_apid_is_turned_away() {
     let sources = Sources { node, logs: Logs::new(), events: Events::new() };
     let listener = UnixListener::bind(folder.path().join("s")).expect("bound");
     let admission = Admission::new(User { uid: 50, gid: 50 }, Arc::clone(&sources.node));
-    let (_client, accepted) =
-        tokio::join!(tokio::net::UnixStream::connect(folder.path().join("s")), listener.accept());
+    let (_client, accepted) = tokio::join!(tokio::net::UnixStream::connect(folder.path().join("s")), listener.accept());
     let admitted = admission.admit(accepted.expect("accepted").0).await.expect("looked at");
     assert!(admitted.is_none());
 }

@@ -39,23 +39,14 @@ pub async fn mirror(node: Arc<Node>, events: Arc<Events>) {
 }
 
 fn address_event(network: &NetworkStatus) -> AddressEvent {
-    AddressEvent {
-        hostname: network.hostname.clone(),
-        addresses: network.addresses().map(|address| address.to_string()).collect(),
-    }
+    AddressEvent { hostname: network.hostname.clone(), addresses: network.addresses().map(|address| address.to_string()).collect() }
 }
 
 fn status_event(status: &MachineStatus) -> MachineStatusEvent {
-    let unmet_conditions = status
-        .unmet
-        .iter()
-        .map(|unmet| UnmetCondition { name: unmet.name.clone(), reason: unmet.reason.clone() })
-        .collect();
+    let unmet_conditions =
+        status.unmet.iter().map(|unmet| UnmetCondition { name: unmet.name.clone(), reason: unmet.reason.clone() }).collect();
     let ready = status.unmet.is_empty() && matches!(status.stage, Stage::Booting | Stage::Running);
-    MachineStatusEvent {
-        stage: wire_stage(status.stage).into(),
-        status: Some(WireStatus { ready, unmet_conditions }),
-    }
+    MachineStatusEvent { stage: wire_stage(status.stage).into(), status: Some(WireStatus { ready, unmet_conditions }) }
 }
 
 fn wire_stage(stage: Stage) -> MachineStage {

@@ -4,8 +4,8 @@ use prost::Message;
 use wire::{
     common,
     machine::{
-        AddressEvent, ConfigLoadErrorEvent, ConfigValidationErrorEvent, MachineStatusEvent, PhaseEvent, RestartEvent,
-        SequenceEvent, ServiceStateEvent, TaskEvent, phase_event, sequence_event, task_event,
+        AddressEvent, ConfigLoadErrorEvent, ConfigValidationErrorEvent, MachineStatusEvent, PhaseEvent, RestartEvent, SequenceEvent,
+        ServiceStateEvent, TaskEvent, phase_event, sequence_event, task_event,
     },
 };
 

@@ -19,7 +19,7 @@ use super::{
     board::Board,
 };
 use crate::{
-    logs::Logs,
+    logs::{Logs, Ring},
     node::{ActiveConfig, ApiStatus, Node, ServiceState},
 };
 
@@ -39,8 +39,6 @@ const CHECK_LIMIT: Duration = Duration::from_millis(500);
 const CHECK_PATIENCE: Duration = Duration::from_secs(3);
 /// Between SIGTERM and SIGKILL.
 const STOP_GRACE: Duration = Duration::from_secs(10);
-/// Out-of-memory score: only containerd matters more.
-const OOM_SCORE: i16 = -998;
 
 /// How the process is started.
 #[derive(Clone, Debug)]
@@ -51,6 +49,8 @@ pub struct ApidSettings {
     pub user: Option<process::User>,
     /// Control group folder; `None` stays in ours (tests).
     pub cgroup: Option<PathBuf>,
+    /// Out-of-memory score; `None` keeps ours (tests: a lower one takes privileges).
+    pub oom_score: Option<i16>,
     /// Where it listens.
     pub listen: SocketAddr,
     /// machined's socket.
@@ -89,7 +89,7 @@ impl Apid {
         loop {
             let active = self.refresh(&mut inputs);
             self.board.state(ID, ServiceState::Preparing, "Making certificates");
-            let ended = match self.start(&inputs, active.as_deref()) {
+            let ended = match self.start(&inputs, active).await {
                 Ok(child) => self.watch(child, &inputs).await,
                 Err(problem) => {
                     self.board.state(ID, ServiceState::Failed, &problem);
@@ -129,34 +129,20 @@ impl Apid {
         active
     }
 
-    fn start(&self, inputs: &Inputs, active: Option<&ActiveConfig>) -> Result<Child, String> {
-        let settings = &self.settings;
-        let config = active.map(|active| &active.config);
-        let Plan { config, fingerprint, warning } =
-            plan(inputs, config, settings.listen, &settings.socket, SystemTime::now())
-                .map_err(|error| format!("make certificates: {}", daemon::report(&error)))?;
+    /// Starts the process. Keys are made and the program is read from the disk: not in the reactor.
+    async fn start(&self, inputs: &Inputs, active: Option<Arc<ActiveConfig>>) -> Result<Child, String> {
+        let (settings, inputs, output) = (self.settings.clone(), inputs.clone(), self.logs.ring(ID));
+        let job = move || launch(&settings, &inputs, active.as_deref(), output);
+        let launched = tokio::task::spawn_blocking(job).await;
+        let Launched { child, fingerprint, warning } = launched.map_err(|_| "the start failed unexpectedly".to_owned())??;
         if let Some(warning) = warning {
             self.node.warnings.push(warning);
         }
-        let stdin = serde_json::to_vec(&config).map_err(|error| format!("encode the start configuration: {error}"))?;
-        let spec = Spec {
-            program: settings.program.clone(),
-            user: settings.user,
-            cgroup: settings.cgroup.clone(),
-            oom_score_adj: Some(OOM_SCORE),
-            no_new_privs: true,
-            drop_capabilities: true,
-            stdin: Some(stdin),
-            output: Some(self.logs.ring(ID)),
-            ..Spec::default()
-        };
-        let child = process::spawn(&spec).map_err(|error| daemon::report(&error).to_string())?;
         self.board.pid(ID, Some(child.pid));
-        self.node.api.send_replace(ApiStatus {
-            port: Some(settings.listen.port()),
-            maintenance_fingerprint: fingerprint,
-        });
-        self.board.state(ID, ServiceState::Running, &format!("Process {} started with PID {}", settings.program.display(), child.pid));
+        let port = Some(self.settings.listen.port());
+        self.node.api.send_replace(ApiStatus { port, maintenance_fingerprint: fingerprint });
+        let program = self.settings.program.display();
+        self.board.state(ID, ServiceState::Running, &format!("Process {program} started with PID {}", child.pid));
         Ok(child)
     }
 
@@ -214,6 +200,34 @@ impl Apid {
             }
         }
     }
+}
+
+/// A process that was started and what people are told about it.
+struct Launched {
+    child: Child,
+    fingerprint: Option<String>,
+    warning: Option<&'static str>,
+}
+
+/// Makes certificates and starts the process with them.
+fn launch(settings: &ApidSettings, inputs: &Inputs, active: Option<&ActiveConfig>, output: Arc<Ring>) -> Result<Launched, String> {
+    let config = active.map(|active| &active.config);
+    let Plan { config, fingerprint, warning } = plan(inputs, config, settings.listen, &settings.socket, SystemTime::now())
+        .map_err(|error| format!("make certificates: {}", daemon::report(&error)))?;
+    let stdin = serde_json::to_vec(&config).map_err(|error| format!("encode the start configuration: {error}"))?;
+    let spec = Spec {
+        program: settings.program.clone(),
+        user: settings.user,
+        cgroup: settings.cgroup.clone(),
+        oom_score_adj: settings.oom_score,
+        no_new_privs: true,
+        drop_capabilities: true,
+        stdin: Some(stdin),
+        output: Some(output),
+        ..Spec::default()
+    };
+    let child = process::spawn(&spec).map_err(|error| daemon::report(&error).to_string())?;
+    Ok(Launched { child, fingerprint, warning })
 }
 
 /// SIGTERM, a grace period, SIGKILL; returns once the process is collected.

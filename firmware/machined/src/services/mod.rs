@@ -33,6 +33,8 @@ use crate::{
 pub const APID_USER: User = User { uid: 50, gid: 50 };
 /// Where the link to our program lies that makes it apid.
 const APID_PROGRAM: &str = "/usr/libexec/keelson/apid";
+/// Only containerd matters more when memory runs out.
+const APID_OOM_SCORE: i16 = -998;
 /// Longest wait for one service's task to end; longer than any service's own grace.
 const STOP_LIMIT: Duration = Duration::from_secs(25);
 
@@ -58,6 +60,7 @@ impl Settings {
                 program: APID_PROGRAM.into(),
                 user: Some(APID_USER),
                 cgroup,
+                oom_score: Some(APID_OOM_SCORE),
                 listen: ([0_u16; 8], wire::APID_PORT).into(),
                 socket: socket.clone(),
             },

@@ -1,6 +1,10 @@
 //! The service machined: the machine API's server, a task of this process.
 
-use std::{path::{Path, PathBuf}, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::{
     net::UnixStream,

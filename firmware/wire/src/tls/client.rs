@@ -27,9 +27,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 pub fn client_config(roots: RootCertStore, identity: Option<Identity>) -> Result<Arc<ClientConfig>, TlsError> {
     let builder = builder()?.with_root_certificates(roots);
     finish(match identity {
-        Some(Identity { chain, key }) => builder
-            .with_client_auth_cert(chain, key)
-            .map_err(|source| TlsError::Use { what: "the client certificate", source })?,
+        Some(Identity { chain, key }) => {
+            builder.with_client_auth_cert(chain, key).map_err(|source| TlsError::Use { what: "the client certificate", source })?
+        }
         None => builder.with_no_client_auth(),
     })
 }
@@ -133,9 +133,7 @@ pub fn endpoint(host: &str, port: u16) -> Result<Endpoint, ConnectError> {
         Ok(IpAddr::V6(address)) => format!("[{address}]:{port}"),
         _ => format!("{host}:{port}"),
     };
-    let uri = |scheme: &str| {
-        format!("{scheme}://{authority}").parse::<Uri>().map_err(|_| ConnectError::Host { host: host.to_owned() })
-    };
+    let uri = |scheme: &str| format!("{scheme}://{authority}").parse::<Uri>().map_err(|_| ConnectError::Host { host: host.to_owned() });
     Ok(Endpoint::from(uri("http")?)
         .origin(uri("https")?)
         .connect_timeout(CONNECT_TIMEOUT)
@@ -149,12 +147,7 @@ pub fn endpoint(host: &str, port: u16) -> Result<Endpoint, ConnectError> {
 /// # Errors
 /// When the host is unknown, does not answer, or its certificate is refused. A server that refuses ours says so only
 /// after the handshake: then the first call fails.
-pub async fn connect(
-    endpoint: Endpoint,
-    host: &str,
-    port: u16,
-    config: Arc<ClientConfig>,
-) -> Result<Channel, ConnectError> {
+pub async fn connect(endpoint: Endpoint, host: &str, port: u16, config: Arc<ClientConfig>) -> Result<Channel, ConnectError> {
     let name = ServerName::try_from(host.to_owned()).map_err(|_| ConnectError::Host { host: host.to_owned() })?;
     let target = host.to_owned();
     let connector = tower::service_fn(move |_: Uri| {
@@ -166,8 +159,5 @@ pub async fn connect(
             tls.connect(name, tcp).await.map(TokioIo::new)
         }
     });
-    endpoint
-        .connect_with_connector(connector)
-        .await
-        .map_err(|source| ConnectError::Transport { host: host.to_owned(), port, source })
+    endpoint.connect_with_connector(connector).await.map_err(|source| ConnectError::Transport { host: host.to_owned(), port, source })
 }

@@ -108,13 +108,13 @@ fn attributes(path: &Path) -> Vec<Xattr> {
 /// File type and permissions in the bits that the clients' language uses.
 fn mode(meta: &Metadata) -> u32 {
     const MODE: [(u32, u32); 7] = [
-        (0o040_000, 1 << 31),          // directory
-        (0o120_000, 1 << 27),          // symbolic link
-        (0o060_000, 1 << 26),          // block device
-        (0o010_000, 1 << 25),          // named pipe
-        (0o140_000, 1 << 24),          // socket
+        (0o040_000, 1 << 31),           // directory
+        (0o120_000, 1 << 27),           // symbolic link
+        (0o060_000, 1 << 26),           // block device
+        (0o010_000, 1 << 25),           // named pipe
+        (0o140_000, 1 << 24),           // socket
         (0o020_000, 1 << 26 | 1 << 21), // character device
-        (0o100_000, 0),                // regular file
+        (0o100_000, 0),                 // regular file
     ];
     const EXTRA: [(u32, u32); 3] = [(0o4000, 1 << 23), (0o2000, 1 << 22), (0o1000, 1 << 20)];
     let raw = meta.mode();

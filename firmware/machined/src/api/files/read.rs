@@ -13,7 +13,10 @@ use tonic::Status;
 use wire::common::Data;
 
 use super::{
-    super::{Context, Replies, streams::{data, until_stop}},
+    super::{
+        Context, Replies,
+        streams::{data, until_stop},
+    },
     plain,
 };
 

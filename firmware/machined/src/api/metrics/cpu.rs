@@ -1,7 +1,7 @@
 //! `LoadAvg` and `CPUInfo`.
 
 use tonic::Status;
-use wire::machine::{CpuInfo, CpuInfoResponse, CpUsInfo, LoadAvg, LoadAvgResponse};
+use wire::machine::{CpUsInfo, CpuInfo, CpuInfoResponse, LoadAvg, LoadAvgResponse};
 
 use super::read;
 

@@ -13,15 +13,11 @@ pub(in super::super) fn mounts() -> Result<MountsResponse, Status> {
 
 /// Sizes are asked for directories only; a file may be mounted too.
 fn stat(entry: &MountEntry) -> Result<MountStat, Status> {
-    let mut stat = MountStat {
-        filesystem: entry.device.clone(),
-        size: 0,
-        available: 0,
-        mounted_on: entry.target.to_string_lossy().into_owned(),
-    };
+    let mut stat =
+        MountStat { filesystem: entry.device.clone(), size: 0, available: 0, mounted_on: entry.target.to_string_lossy().into_owned() };
     if entry.target.is_dir() {
-        let answer = statvfs(&entry.target)
-            .map_err(|errno| Status::unknown(format!("statfs {}: {}", entry.target.display(), errno.desc())))?;
+        let answer =
+            statvfs(&entry.target).map_err(|errno| Status::unknown(format!("statfs {}: {}", entry.target.display(), errno.desc())))?;
         let unit = answer.fragment_size();
         stat.size = answer.blocks().saturating_mul(unit);
         stat.available = answer.blocks_available().saturating_mul(unit);

@@ -1,6 +1,6 @@
 //! `Processes`: what runs.
 
-use procfs::{process::Process as Proc, ProcResult};
+use procfs::{ProcResult, process::Process as Proc};
 use tonic::Status;
 use wire::machine::{Process, ProcessInfo, ProcessesResponse};
 
