@@ -53,10 +53,13 @@ pub fn partitions(context: &Context<'_>, step: &Step<'_>) -> Result<PartitionSet
     for (name, path) in &files {
         texts.insert(name.clone(), read_text(STEP, path)?);
     }
-    PartitionSet::parse(texts).map_err(|error| {
-        let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
-        step.input_error(&context.request.project.join("partitions"), format!("{error}{cause}"))
-    })
+    PartitionSet::parse(texts).map_err(|error| refused(context, step, &error))
+}
+
+/// An error about the partition files, with everything that caused it.
+fn refused(context: &Context<'_>, step: &Step<'_>, error: &(dyn std::error::Error + 'static)) -> Error {
+    let chain = std::iter::successors(Some(error), |error| error.source()).map(ToString::to_string).collect::<Vec<_>>();
+    step.input_error(&context.request.project.join("partitions"), chain.join(": "))
 }
 
 /// Where a partition's bytes come from.
@@ -81,8 +84,7 @@ fn write_image(
     let size = set.image_size();
     let image = File::options().read(true).write(true).create(true).truncate(true).open(path).map_err(step.file_error("create", path))?;
     image.set_len(size).map_err(step.file_error("extend", path))?;
-    let invalid = |error: &dyn std::fmt::Display| step.input_error(&context.request.project.join("partitions"), error.to_string());
-    let mut table = Table::new(sector, size, guid("disk")).map_err(|error| invalid(&error))?;
+    let mut table = Table::new(sector, size, guid("disk")).map_err(|error| refused(context, step, &error))?;
     let mut used = Vec::new();
     for placed in set.place_image() {
         let partition = placed.partition;
@@ -93,15 +95,16 @@ fn write_image(
         };
         let type_guid = partition.kind.type_guid(arch);
         let entry = Entry { type_guid, guid: own, range: placed.range, name: partition.label.clone(), flags: 0 };
-        table.add(partition.number, entry).map_err(|error| invalid(&error))?;
+        table.add(partition.number, entry).map_err(|error| refused(context, step, &error))?;
         let source = source(context, step, partition.content, rootfs, uki, sector, placed.range.length)?;
         let length = copy(&image, placed.range.start, source).map_err(step.file_error("write", path))?;
         if length > placed.range.length {
-            return Err(invalid(&format!("{}: its content has {length} bytes, the partition {}", partition.label, placed.range.length)));
+            let text = format!("{}: its content has {length} bytes, the partition {}", partition.label, placed.range.length);
+            return Err(step.input_error(&context.request.project.join("partitions"), text));
         }
         used.push((placed.range.start, length));
     }
-    let mut writes = table.writes(Copies::Both).map_err(|error| invalid(&error))?;
+    let mut writes = table.writes(Copies::Both).map_err(|error| refused(context, step, &error))?;
     writes.push(table.protective_mbr());
     for write in writes {
         image.write_all_at(&write.bytes, write.offset).map_err(step.file_error("write", path))?;
@@ -134,7 +137,7 @@ fn source(
         }
         Content::Meta => {
             let bytes = layout::meta::factory_image();
-            Source::Bytes(bytes.map_err(|error| step.input_error(&context.request.project.join("partitions"), error.to_string()))?)
+            Source::Bytes(bytes.map_err(|error| refused(context, step, &error))?)
         }
         // The node makes these; an image that brings one along brings it empty.
         Content::Xfs | Content::Empty => Source::Bytes(Vec::new()),
