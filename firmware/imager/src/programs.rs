@@ -100,7 +100,7 @@ fn remapped(context: &Context<'_>) -> Vec<(PathBuf, &'static str)> {
     vec![
         (context.request.project.clone(), "/src"),
         (cargo_home(context), "/cargo"),
-        (cache.join("vendor"), "/vendor"),
+        (cache.join("crates"), "/vendor"),
         (cache.join("target"), "/target"),
     ]
 }
