@@ -52,7 +52,9 @@ mod tests {
         check(&["mount VAR", "open /dev/vda6", "denied"], "mount VAR: open /dev/vda6: denied");
         check(&["mount VAR: denied", "denied"], "mount VAR: denied");
         check(&["x"; 40], "x: ...");
-        check(&["a", "b", "a", "b", "a", "b", "a", "b", "a", "b", "a", "b", "a", "b", "a", "b", "a", "b", "a"],
-            "a: b: a: b: a: b: a: b: a: b: a: b: a: b: a: b: a: ...");
+        check(
+            &["a", "b", "a", "b", "a", "b", "a", "b", "a", "b", "a", "b", "a", "b", "a", "b", "a", "b", "a"],
+            "a: b: a: b: a: b: a: b: a: b: a: b: a: b: a: b: a: ...",
+        );
     }
 }

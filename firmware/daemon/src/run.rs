@@ -1,11 +1,6 @@
 //! The frame of a small daemon.
 
-use std::{
-    error::Error,
-    process::ExitCode,
-    sync::Arc,
-    time::Duration,
-};
+use std::{error::Error, process::ExitCode, sync::Arc, time::Duration};
 
 use tokio::{
     signal::unix::{SignalKind, signal},

@@ -60,9 +60,7 @@ impl Cgroup {
     /// [`CgroupError::Create`].
     pub fn create(&self) -> Result<(), CgroupError> {
         match fs::create_dir(&self.path) {
-            Err(source) if source.kind() != io::ErrorKind::AlreadyExists => {
-                Err(CgroupError::Create { path: self.path.clone(), source })
-            }
+            Err(source) if source.kind() != io::ErrorKind::AlreadyExists => Err(CgroupError::Create { path: self.path.clone(), source }),
             _ => Ok(()),
         }
     }
@@ -73,9 +71,7 @@ impl Cgroup {
     /// [`CgroupError::Remove`].
     pub fn remove(&self) -> Result<(), CgroupError> {
         match fs::remove_dir(&self.path) {
-            Err(source) if source.kind() != io::ErrorKind::NotFound => {
-                Err(CgroupError::Remove { path: self.path.clone(), source })
-            }
+            Err(source) if source.kind() != io::ErrorKind::NotFound => Err(CgroupError::Remove { path: self.path.clone(), source }),
             _ => Ok(()),
         }
     }

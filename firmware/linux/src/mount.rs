@@ -44,9 +44,7 @@ pub fn mount(device: impl AsRef<Path>, target: &Path, fstype: &str, flags: Flags
     let builder = if data.is_empty() { builder } else { builder.data(data) };
     match builder.mount(device.as_ref(), target) {
         Ok(_) => Ok(()),
-        Err(source) => {
-            Err(MountError::Mount { fstype: fstype.into(), device: device.as_ref().into(), target: target.into(), source })
-        }
+        Err(source) => Err(MountError::Mount { fstype: fstype.into(), device: device.as_ref().into(), target: target.into(), source }),
     }
 }
 
@@ -66,8 +64,7 @@ pub fn remount(target: &Path, flags: Flags) -> Result<(), MountError> {
 pub fn make_shared(target: &Path) -> Result<(), MountError> {
     // sys-mount has no propagation flags.
     let (flags, none) = (MsFlags::MS_SHARED | MsFlags::MS_REC, None::<&str>);
-    nix::mount::mount(none, target, none, flags, none)
-        .map_err(|errno| MountError::Remount { target: target.into(), source: errno.into() })
+    nix::mount::mount(none, target, none, flags, none).map_err(|errno| MountError::Remount { target: target.into(), source: errno.into() })
 }
 
 /// Takes `target` out of the tree. `lazy` leaves open files working and detaches the rest at once.

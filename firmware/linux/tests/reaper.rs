@@ -79,7 +79,9 @@ fn children_left() -> usize {
 
 async fn settings() {
     let root = nix::unistd::geteuid().is_root();
-    let mut spec = shell("cat; echo err >&2; ulimit -n; echo $PATH $A; cat /proc/self/oom_score_adj; grep -E '^(NoNewPrivs|Cap|Groups|Uid)' /proc/self/status");
+    let mut spec = shell(
+        "cat; echo err >&2; ulimit -n; echo $PATH $A; cat /proc/self/oom_score_adj; grep -E '^(NoNewPrivs|Cap|Groups|Uid)' /proc/self/status",
+    );
     spec.stdin = Some(b"from stdin\n".to_vec());
     spec.env = vec![("A".into(), "b".into())];
     spec.rlimits = vec![(Resource::RLIMIT_NOFILE, 64)];

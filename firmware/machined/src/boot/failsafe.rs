@@ -105,9 +105,7 @@ pub fn kill_everybody(grace: Duration) {
 fn others() -> Option<usize> {
     let entries = std::fs::read_dir("/proc").ok()?;
     let pids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-    let alive = pids.filter(|pid| {
-        *pid != 1 && std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| !line.is_empty())
-    });
+    let alive = pids.filter(|pid| *pid != 1 && std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| !line.is_empty()));
     Some(alive.count())
 }
 

@@ -29,11 +29,7 @@ pub struct Step {
 
 impl Step {
     /// A step; the work is not started before its phase.
-    pub fn new(
-        name: &'static str,
-        on_error: OnError,
-        work: impl Future<Output = Result<(), StepError>> + Send + 'static,
-    ) -> Self {
+    pub fn new(name: &'static str, on_error: OnError, work: impl Future<Output = Result<(), StepError>> + Send + 'static) -> Self {
         Self { name, on_error, work: work.boxed() }
     }
 

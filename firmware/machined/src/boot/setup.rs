@@ -69,11 +69,8 @@ const fn optional(target: &'static str, fstype: &'static str, flags: Flags, data
 const DEVICES: Flags = Flags::NOSUID.union(Flags::NOEXEC);
 
 /// Without these there is not even a log.
-const FIRST: [Pseudo; 3] = [
-    pseudo("/proc", "proc", DATA, ""),
-    pseudo("/sys", "sysfs", DATA, ""),
-    pseudo("/dev", "devtmpfs", Flags::NOSUID, "mode=0755"),
-];
+const FIRST: [Pseudo; 3] =
+    [pseudo("/proc", "proc", DATA, ""), pseudo("/sys", "sysfs", DATA, ""), pseudo("/dev", "devtmpfs", Flags::NOSUID, "mode=0755")];
 
 /// No tracefs and debugfs: nothing here needs them, and they show the kernel's inside.
 const REST: [Pseudo; 10] = [

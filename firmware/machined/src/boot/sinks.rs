@@ -62,7 +62,9 @@ pub async fn copy_kernel_log(node: Arc<Node>, logs: Arc<Logs>) {
         };
         match item {
             Ok(Item::Record(record)) => {
-                ring.push(format!("[{:5}.{:06}] {}", record.microseconds / 1_000_000, record.microseconds % 1_000_000, record.text).as_bytes());
+                ring.push(
+                    format!("[{:5}.{:06}] {}", record.microseconds / 1_000_000, record.microseconds % 1_000_000, record.text).as_bytes(),
+                );
             }
             Ok(Item::Overrun) => ring.push(b"(kernel records were lost here)"),
             Err(error) => {

@@ -71,11 +71,8 @@ fn middle<'a>(old: &[&'a str], new: &[&'a str]) -> Vec<(Kind, &'a str)> {
     if !table.is_empty() {
         for (row, a) in old.iter().enumerate().rev() {
             for (column, b) in new.iter().enumerate().rev() {
-                let length = if a == b {
-                    at(&table, row + 1, column + 1) + 1
-                } else {
-                    at(&table, row + 1, column).max(at(&table, row, column + 1))
-                };
+                let length =
+                    if a == b { at(&table, row + 1, column + 1) + 1 } else { at(&table, row + 1, column).max(at(&table, row, column + 1)) };
                 if let Some(cell) = table.get_mut(row * width + column) {
                     *cell = length;
                 }

@@ -117,8 +117,7 @@ pub fn read_bounded(path: &Path) -> Result<Option<String>, StoreError> {
 mod tests {
     use super::*;
 
-    const STEPS: [Step; 6] =
-        [Step::Write, Step::Flush, Step::LinkPrevious, Step::RenamePrevious, Step::Rename, Step::FlushFolder];
+    const STEPS: [Step; 6] = [Step::Write, Step::Flush, Step::LinkPrevious, Step::RenamePrevious, Step::Rename, Step::FlushFolder];
 
     /// Cuts the power before `cut`: what is found then, and that a later write works on top of the debris.
     #[track_caller]

@@ -126,10 +126,7 @@ async fn an_unreadable_file_is_kept_and_shown() {
 async fn inline_is_stored_and_put_in_force() {
     let (control_plane, worker) = texts();
     let rig = rig();
-    let packed = base64::Engine::encode(
-        &base64::engine::general_purpose::STANDARD,
-        zstd::encode_all(worker.as_bytes(), 3).expect("packs"),
-    );
+    let packed = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, zstd::encode_all(worker.as_bytes(), 3).expect("packs"));
     rig.manager.acquire(vec![packed.clone()]).await;
     assert_eq!(rig.active(), Some(("inline", worker.clone())));
     assert_eq!(rig.stored(), Some(worker));
