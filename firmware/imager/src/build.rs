@@ -100,7 +100,13 @@ fn describe(context: &Context<'_>, kernel: &Kernel, programs: &Programs, rootfs:
     Ok(manifest)
 }
 
-fn bill_of_materials(context: &Context<'_>, step: &Step<'_>, kernel: &Kernel, rootfs: &Rootfs, manifest: &Manifest) -> Result<String, Error> {
+fn bill_of_materials(
+    context: &Context<'_>,
+    step: &Step<'_>,
+    kernel: &Kernel,
+    rootfs: &Rootfs,
+    manifest: &Manifest,
+) -> Result<String, Error> {
     let crates = crates::of_keelson(context, step)?;
     let packages = [rootfs.packages.clone(), legal::build_root_packages(context)?].concat();
     let created = i64::try_from(context.epoch).ok().and_then(|seconds| jiff::Timestamp::from_second(seconds).ok()).unwrap_or_default();

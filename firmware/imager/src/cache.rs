@@ -13,12 +13,7 @@ use crate::step::{Step, file_error, make_folder};
 ///
 /// # Errors
 /// Whatever `make` returns, and [`Error::File`].
-pub fn get_or_make(
-    step: &Step<'_>,
-    cache: &Path,
-    key: &str,
-    make: impl FnOnce(&Path) -> Result<(), Error>,
-) -> Result<PathBuf, Error> {
+pub fn get_or_make(step: &Step<'_>, cache: &Path, key: &str, make: impl FnOnce(&Path) -> Result<(), Error>) -> Result<PathBuf, Error> {
     let shelf = cache.join(step.name);
     let place = shelf.join(key);
     if place.is_dir() {

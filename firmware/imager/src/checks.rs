@@ -10,11 +10,12 @@ use crate::request::Error;
 const STEP: &str = "rootfs";
 /// Programs that would give somebody a prompt.
 const SHELLS: &[&str] = &[
-    "ash", "bash", "busybox", "csh", "dash", "fish", "ksh", "login", "mksh", "nologin", "sh", "sulogin", "su", "sudo", "tcsh",
-    "toybox", "yash", "zsh", "sshd", "dropbear",
+    "ash", "bash", "busybox", "csh", "dash", "fish", "ksh", "login", "mksh", "nologin", "sh", "sulogin", "su", "sudo", "tcsh", "toybox",
+    "yash", "zsh", "sshd", "dropbear",
 ];
 /// Programs that would change what is installed.
-const PACKAGE_MANAGERS: &[&str] = &["apk", "apt", "apt-get", "aptitude", "dpkg", "dnf", "flatpak", "opkg", "pacman", "rpm", "snap", "yum", "zypper"];
+const PACKAGE_MANAGERS: &[&str] =
+    &["apk", "apt", "apt-get", "aptitude", "dpkg", "dnf", "flatpak", "opkg", "pacman", "rpm", "snap", "yum", "zypper"];
 /// Where links may point although nothing is there yet: the node fills these at run time.
 const RUN_TIME: &[&str] = &["dev", "proc", "run", "sys", "system", "tmp", "var"];
 
@@ -164,7 +165,10 @@ mod tests {
 
     #[test]
     fn links_are_followed_as_the_node_would() {
-        check(|root| symlink("../run/etc/hosts", root.join("usr/hosts")).expect("a link"), &["/usr/hosts: a link to ../run/etc/hosts, which is not there"]);
+        check(
+            |root| symlink("../run/etc/hosts", root.join("usr/hosts")).expect("a link"),
+            &["/usr/hosts: a link to ../run/etc/hosts, which is not there"],
+        );
         check(
             |root| {
                 fs::create_dir(root.join("run")).expect("a folder");

@@ -26,8 +26,11 @@ pub fn compare(left: &Path, right: &Path) -> Result<Vec<String>, Error> {
 
 fn read(folder: &Path) -> Result<Manifest, Error> {
     let path = folder.join("manifest.json");
-    serde_json::from_str(&read_text(STEP, &path)?)
-        .map_err(|error| Error::Input { step: STEP, path, problem: format!("not a manifest: {error}") })
+    serde_json::from_str(&read_text(STEP, &path)?).map_err(|error| Error::Input {
+        step: STEP,
+        path,
+        problem: format!("not a manifest: {error}"),
+    })
 }
 
 fn differences(left: &Manifest, right: &Manifest) -> Vec<String> {

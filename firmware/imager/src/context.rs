@@ -118,11 +118,8 @@ pub fn tool_versions(step: &'static str, names: &[&str]) -> Result<std::collecti
             found.insert(format!("{name}:{arch}"), version.to_owned());
         }
     }
-    let missing: Vec<String> = names
-        .iter()
-        .filter(|name| !found.keys().any(|key| key.split(':').next() == Some(name)))
-        .map(|name| (*name).to_owned())
-        .collect();
+    let missing: Vec<String> =
+        names.iter().filter(|name| !found.keys().any(|key| key.split(':').next() == Some(name))).map(|name| (*name).to_owned()).collect();
     if missing.is_empty() {
         return Ok(found);
     }
@@ -130,6 +127,8 @@ pub fn tool_versions(step: &'static str, names: &[&str]) -> Result<std::collecti
         step,
         what: "packages missing from the build root".to_owned(),
         problems: missing,
-        help: "the builder runs inside the sealed root (scripts/enter); if it did, add them to board/packages/root.list and refresh the lock".to_owned(),
+        help:
+            "the builder runs inside the sealed root (scripts/enter); if it did, add them to board/packages/root.list and refresh the lock"
+                .to_owned(),
     })
 }

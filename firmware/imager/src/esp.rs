@@ -49,7 +49,15 @@ pub fn build(context: &Context<'_>, uki: &Uki, sector: SectorSize, size: u64) ->
     Ok(folder.join("esp.img"))
 }
 
-fn format(context: &Context<'_>, step: &Step<'_>, uki: &Uki, uki_hash: &str, sector: SectorSize, size: u64, draft: &Path) -> Result<(), Error> {
+fn format(
+    context: &Context<'_>,
+    step: &Step<'_>,
+    uki: &Uki,
+    uki_hash: &str,
+    sector: SectorSize,
+    size: u64,
+    draft: &Path,
+) -> Result<(), Error> {
     let image = draft.join("esp.img");
     step.say(&format!("file system for sectors of {sector} bytes"));
     let file = File::create(&image).map_err(step.file_error("create", &image))?;

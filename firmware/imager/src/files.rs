@@ -49,12 +49,8 @@ pub fn read(lists: &[PathBuf], arch: Arch) -> Result<BTreeMap<String, Vec<Patter
         let file: File = toml::from_str(&read_text(STEP, source)?).map_err(|error| problem(error.to_string().trim().to_owned()))?;
         for entry in file.package {
             let own = entry.on.get(&arch).into_iter().flatten();
-            let patterns: Vec<Pattern> = entry
-                .files
-                .iter()
-                .chain(own)
-                .map(|text| Pattern { text: text.clone(), source: source.clone() })
-                .collect();
+            let patterns: Vec<Pattern> =
+                entry.files.iter().chain(own).map(|text| Pattern { text: text.clone(), source: source.clone() }).collect();
             if entry.files.is_empty() && entry.on.is_empty() {
                 return Err(problem(format!("`package.files`: {} names no files", entry.name)));
             }

@@ -109,10 +109,11 @@ mod tests {
     fn every_unfulfilled_wish_is_named_with_its_fragment() {
         let common = ("common", "# reason\nCONFIG_A=y\nCONFIG_B=y # why\nCONFIG_S=\"a # b\"\n");
         check(&[common], "CONFIG_A=y\nCONFIG_B=y\nCONFIG_S=\"a # b\"\n", &[]);
-        check(&[common], "CONFIG_A=m\nCONFIG_S=\"a # b\"\n", &[
-            "CONFIG_A=y is wanted by common, the kernel has m",
-            "CONFIG_B=y is wanted by common, the kernel has n",
-        ]);
+        check(
+            &[common],
+            "CONFIG_A=m\nCONFIG_S=\"a # b\"\n",
+            &["CONFIG_A=y is wanted by common, the kernel has m", "CONFIG_B=y is wanted by common, the kernel has n"],
+        );
         let board = ("board", "CONFIG_A=m\n# CONFIG_B is not set\n");
         check(&[common, board], "CONFIG_A=m\n# CONFIG_B is not set\nCONFIG_S=\"a # b\"\n", &[]);
         check(&[("x", "CONFIG_Z=n\n")], "", &[]);

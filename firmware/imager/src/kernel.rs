@@ -91,12 +91,14 @@ pub fn build(context: &Context<'_>) -> Result<Kernel, Error> {
         key.add("order", &context.display(path));
     }
     let key = key.add_all("input", &inputs).finish();
-    let folder = cache::get_or_make(&step, &context.request.cache, &key, |draft| {
-        make(context, &step, &patches, draft)
-    })?;
+    let folder = cache::get_or_make(&step, &context.request.cache, &key, |draft| make(context, &step, &patches, draft))?;
     Ok(Kernel {
         release: read_text(STEP, &folder.join("release"))?.trim().to_owned(),
-        source_version: inputs.iter().find(|(name, _)| name.starts_with("package:linux-source")).map(|(_, version)| version.clone()).unwrap_or_default(),
+        source_version: inputs
+            .iter()
+            .find(|(name, _)| name.starts_with("package:linux-source"))
+            .map(|(_, version)| version.clone())
+            .unwrap_or_default(),
         folder,
         key,
         inputs,
@@ -157,7 +159,9 @@ fn collect(context: &Context<'_>, step: &Step<'_>, work: &Path, draft: &Path) ->
         Arch::X86_64 => vec![("arch/x86/boot/bzImage", "vmlinuz")],
         Arch::Arm64 => vec![("arch/arm64/boot/Image", "Image"), ("arch/arm64/boot/vmlinuz.efi", "vmlinuz.efi")],
     };
-    for (from, to) in boot.into_iter().chain([(".config", "config"), ("System.map", "System.map"), ("include/config/kernel.release", "release")]) {
+    for (from, to) in
+        boot.into_iter().chain([(".config", "config"), ("System.map", "System.map"), ("include/config/kernel.release", "release")])
+    {
         copy_file(STEP, &work.join(from), &draft.join(to))?;
     }
     let modules = draft.join("modules");

@@ -43,8 +43,7 @@ impl Package {
 /// # Errors
 /// [`Error::Input`] with the line, [`Error::File`].
 pub fn read(path: &Path) -> Result<Vec<Package>, Error> {
-    parse(&read_text(STEP, path)?)
-        .map_err(|problem| Error::Input { step: STEP, path: path.to_owned(), problem })
+    parse(&read_text(STEP, path)?).map_err(|problem| Error::Input { step: STEP, path: path.to_owned(), problem })
 }
 
 /// The image's packages for `arch`, by name; later locks replace packages of earlier ones.

@@ -12,8 +12,27 @@ const STEP: &str = "preflight";
 const GIB: u64 = 1 << 30;
 /// Programs that the steps run.
 const TOOLS: &[&str] = &[
-    "aarch64-linux-gnu-gcc", "bc", "bison", "cargo", "cp", "depmod", "dpkg-deb", "flex", "gcc", "make", "mcopy", "mkfs.erofs", "mkfs.vfat",
-    "mmd", "patch", "perl", "tar", "ukify", "veritysetup", "xz", "zstd",
+    "aarch64-linux-gnu-gcc",
+    "bc",
+    "bison",
+    "cargo",
+    "cp",
+    "depmod",
+    "dpkg-deb",
+    "flex",
+    "gcc",
+    "make",
+    "mcopy",
+    "mkfs.erofs",
+    "mkfs.vfat",
+    "mmd",
+    "patch",
+    "perl",
+    "tar",
+    "ukify",
+    "veritysetup",
+    "xz",
+    "zstd",
 ];
 
 /// Checks what a build needs and says what it will do.
@@ -34,7 +53,11 @@ pub fn run(context: &Context<'_>) -> Result<(), Error> {
     }
     // A kernel tree with its objects takes 3 GiB and the compilers' caches as much; all of it is needed only when nothing is cached.
     let kernels = request.cache.join("kernel").is_dir();
-    let (space, minutes) = if kernels { (4 * GIB, "about one minute when only our programs changed") } else { (10 * GIB, "20 to 40 minutes with an empty cache on two cores") };
+    let (space, minutes) = if kernels {
+        (4 * GIB, "about one minute when only our programs changed")
+    } else {
+        (10 * GIB, "20 to 40 minutes with an empty cache on two cores")
+    };
     let mut problems = Vec::new();
     for (folder, needed) in [(&request.cache, space), (&context.out, 2 * GIB)] {
         make_folder(STEP, folder)?;
@@ -56,7 +79,9 @@ pub fn run(context: &Context<'_>) -> Result<(), Error> {
 }
 
 fn installed(tool: &str) -> bool {
-    ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"].iter().any(|folder| Path::new(folder).join(tool).exists())
+    ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"]
+        .iter()
+        .any(|folder| Path::new(folder).join(tool).exists())
 }
 
 fn free_bytes(folder: &Path) -> std::io::Result<u64> {

@@ -85,7 +85,19 @@ fn compile(context: &Context<'_>, step: &Step<'_>, package: &str, arch: Arch) ->
             .env("PKG_CONFIG_LIBDIR_aarch64_unknown_linux_gnu", "/usr/lib/aarch64-linux-gnu/pkgconfig:/usr/share/pkgconfig");
     }
     let jobs = request.jobs.to_string();
-    command.args(["build", "--locked", "--offline", "--package", package, "--target", arch.triple(), "--profile", profile, "--jobs", &jobs]);
+    command.args([
+        "build",
+        "--locked",
+        "--offline",
+        "--package",
+        package,
+        "--target",
+        arch.triple(),
+        "--profile",
+        profile,
+        "--jobs",
+        &jobs,
+    ]);
     step.run(&mut command)?;
     Ok(target.join(arch.triple()).join(profile).join(package))
 }

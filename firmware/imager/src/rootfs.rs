@@ -146,7 +146,10 @@ pub fn unpack_all(context: &Context<'_>, step: &Step<'_>, packages: &[Package]) 
             let deb = package.deb(&context.request.cache);
             let (_, found) = digest::file(STEP, &deb)?;
             if found != package.sha256 {
-                return Err(step.input_error(&deb, format!("has sha256 {found}, the lock says {}; remove it and enter the root again", package.sha256)));
+                return Err(step.input_error(
+                    &deb,
+                    format!("has sha256 {found}, the lock says {}; remove it and enter the root again", package.sha256),
+                ));
             }
             step.note(&format!("unpacking {} {}", package.name, package.version));
             let draft = shelf.join(format!(".{}", package.sha256));
@@ -248,8 +251,12 @@ fn remove_file(path: &Path) -> Result<(), Error> {
 /// that the check sees them.
 fn normalise(context: &Context<'_>, tree: &Path) -> Result<(), Error> {
     let set = |path: &Path, mode: u32| {
-        fs::set_permissions(path, fs::Permissions::from_mode(mode))
-            .map_err(|source| Error::File { step: STEP, action: "set the mode of", path: path.to_owned(), source })
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(|source| Error::File {
+            step: STEP,
+            action: "set the mode of",
+            path: path.to_owned(),
+            source,
+        })
     };
     set(tree, 0o755)?;
     for path in digest::walk(STEP, tree)? {
@@ -289,7 +296,15 @@ fn pack(context: &Context<'_>, step: &Step<'_>, tree: &Path, draft: &Path) -> Re
     let uuid = uuid::Uuid::new_v5(&crate::NAMESPACE, listing.as_bytes());
     step.run(
         step.command("mkfs.erofs")
-            .args(["--quiet", "--all-root", "-x-1", "-b4096", &format!("-T{}", context.epoch), &format!("-U{uuid}"), &format!("-z{}", context.board.compression)])
+            .args([
+                "--quiet",
+                "--all-root",
+                "-x-1",
+                "-b4096",
+                &format!("-T{}", context.epoch),
+                &format!("-U{uuid}"),
+                &format!("-z{}", context.board.compression),
+            ])
             .args([&image, tree]),
     )?;
     let data_bytes = image.metadata().map_err(step.file_error("measure", &image))?.len().next_multiple_of(BLOCK);

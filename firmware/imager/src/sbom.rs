@@ -16,9 +16,11 @@ pub fn document(manifest: &Manifest, packages: &[Package], crates: &[Crate], ker
     let mut relations = vec![json!({
         "spdxElementId": "SPDXRef-DOCUMENT", "relationshipType": "DESCRIBES", "relatedSpdxElement": "SPDXRef-image"
     })];
-    relations.extend(parts.iter().map(|part| {
-        json!({"spdxElementId": "SPDXRef-image", "relationshipType": "CONTAINS", "relatedSpdxElement": part["SPDXID"]})
-    }));
+    relations.extend(
+        parts
+            .iter()
+            .map(|part| json!({"spdxElementId": "SPDXRef-image", "relationshipType": "CONTAINS", "relatedSpdxElement": part["SPDXID"]})),
+    );
     let image = json!({
         "SPDXID": "SPDXRef-image", "name": name, "versionInfo": manifest.version, "downloadLocation": "NOASSERTION",
         "filesAnalyzed": false, "primaryPackagePurpose": "OPERATING-SYSTEM",
@@ -38,7 +40,14 @@ pub fn document(manifest: &Manifest, packages: &[Package], crates: &[Crate], ker
 }
 
 fn kernel(version: &str) -> Value {
-    part("linux", "linux", version, "GPL-2.0-only WITH Linux-syscall-note", None, &format!("pkg:deb/debian/linux-source-6.12@{}", escape(version)))
+    part(
+        "linux",
+        "linux",
+        version,
+        "GPL-2.0-only WITH Linux-syscall-note",
+        None,
+        &format!("pkg:deb/debian/linux-source-6.12@{}", escape(version)),
+    )
 }
 
 fn debian(package: &Package) -> Value {

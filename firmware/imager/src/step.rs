@@ -31,13 +31,7 @@ impl<'a> Step<'a> {
     ///
     /// # Errors
     /// [`Error::File`] when the log cannot be created.
-    pub fn begin(
-        name: &'static str,
-        logs: &Path,
-        progress: &'a dyn Progress,
-        began: Instant,
-        epoch: u64,
-    ) -> Result<Self, Error> {
+    pub fn begin(name: &'static str, logs: &Path, progress: &'a dyn Progress, began: Instant, epoch: u64) -> Result<Self, Error> {
         let log = logs.join(format!("{name}.log"));
         make_folder(name, logs)?;
         File::create(&log).map_err(|source| Error::File { step: name, action: "create", path: log.clone(), source })?;
