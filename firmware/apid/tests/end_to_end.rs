@@ -13,6 +13,7 @@ use machined::{
     node::Node,
 };
 use pki::{Authority, AuthorityKind, ClientRequest, Identity, ServerRequest};
+use prost::Message;
 use tempfile::TempDir;
 use tokio::{task::JoinHandle, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -200,6 +201,21 @@ async fn machined_may_come_back() {
     world.start_machined();
     let back = async { while client.version(()).await.is_err() {} };
     timeout(LIMIT, back).await.expect("in time");
+}
+
+/// Frames pass untouched through the raw codec: what a merging proxy is built on.
+#[tokio::test]
+async fn raw_frames_pass() {
+    let world = world(Mode::Maintenance).await;
+    let endpoint = tls::endpoint("127.0.0.1", world.port).expect("endpoint");
+    let config = tls::insecure_client_config(None).expect("settings");
+    let channel = tls::connect(endpoint, "127.0.0.1", world.port, config).await.expect("connected");
+    let mut client = tonic::client::Grpc::new(channel);
+    client.ready().await.expect("ready");
+    let path = http::uri::PathAndQuery::from_static("/machine.MachineService/Hostname");
+    let reply = client.unary(Request::new(bytes::Bytes::new()), path, wire::raw::Raw).await.expect("answered").into_inner();
+    let decoded = wire::machine::HostnameResponse::decode(reply.clone()).expect("a message");
+    assert_eq!((decoded.messages.len(), decoded.encode_to_vec()), (1, reply.to_vec()));
 }
 
 /// Calls that nobody reads the replies of fill their windows; the others must not notice.
