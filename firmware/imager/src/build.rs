@@ -33,7 +33,6 @@ pub fn build(request: &BuildRequest, progress: &dyn Progress) -> Result<Built, E
     let rootfs = rootfs::build(&context, &kernel, &programs)?;
     let uki = uki::build(&context, &kernel, &rootfs)?;
     disk::build(&context, &rootfs, &uki)?;
-    programs::build_client(&context)?;
     let step = context.step(STEP)?;
     let outputs = publish(&context, &kernel, &rootfs, &uki)?;
     let mut manifest = describe(&context, &kernel, &programs, &rootfs, &outputs)?;
@@ -42,6 +41,7 @@ pub fn build(request: &BuildRequest, progress: &dyn Progress) -> Result<Built, E
     manifest.outputs.insert("sbom.spdx.json".to_owned(), Output::of(&bill)?);
     write_file(STEP, &context.out.join("manifest.json"), manifest.to_json())?;
     step.say(&format!("root hash {}", manifest.root_hash));
+    programs::build_client(&context)?;
     step.say(&format!("done: {}", context.out.display()));
     Ok(Built { folder: context.out.clone(), manifest })
 }
