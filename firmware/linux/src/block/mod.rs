@@ -5,9 +5,11 @@
 //!   from a disk's name and a number;
 //! - [`Device`]: a device or image file, read and written past the page cache, locked while it is changed;
 //! - [`partitions`]: BLKPG: one partition added, resized or removed, without a re-read that makes all of them blink;
-//! - [`dm`]: the table and state of a mapping.
+//! - [`dm`]: the table and state of a mapping;
+//! - [`loops`]: sector size of a loop device, for builder and tests.
 
 pub mod dm;
+pub mod loops;
 pub mod partitions;
 
 mod device;

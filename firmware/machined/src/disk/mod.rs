@@ -63,7 +63,7 @@ pub enum DiskError {
     #[error("this program's architecture has no images")]
     Architecture,
     #[error("set up disk {name}")]
-    Provision { name: String, source: provision::StepError },
+    Provision { name: String, source: Box<provision::StepError> },
     #[error("the task that sets up the disk ended early")]
     Task { source: tokio::task::JoinError },
 }
@@ -107,7 +107,7 @@ fn run(node: &Node, mounter: &dyn Mounter) -> Result<(), DiskError> {
     });
     let disk = medium::WholeDisk::new(device, sector, booted.disk.clone());
     let system = System { set: &set, arch, booted: &booted, warn: &|text| warning(node, text) };
-    let outcome = system.bring_up(&disk, mounter).map_err(|source| DiskError::Provision { name, source })?;
+    let outcome = system.bring_up(&disk, mounter).map_err(|source| DiskError::Provision { name, source: Box::new(source) })?;
     node.disk.send_modify(|status| {
         status.partitions = outcome.partitions;
         status.problem = (!outcome.problems.is_empty()).then(|| outcome.problems.join("; "));
