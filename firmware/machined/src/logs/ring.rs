@@ -116,7 +116,7 @@ impl Reader {
         self.position = self.position.max(text.start);
         let skip = usize::try_from(self.position - text.start).ok()?;
         let rest = text.bytes.len().checked_sub(skip).filter(|rest| *rest > 0)?;
-        let fits = text.bytes.range(skip..).take(limit).enumerate().filter(|(_, byte)| **byte == b'\n').next_back();
+        let fits = text.bytes.range(skip..).take(limit).enumerate().rfind(|(_, byte)| **byte == b'\n');
         let length = match fits {
             Some((at, _)) => at + 1,
             None => text.bytes.range(skip..).position(|byte| *byte == b'\n').map_or(rest, |at| at + 1),
