@@ -141,11 +141,12 @@ impl Authority {
 
     /// A server certificate with a new key.
     pub fn issue_server(&self, request: &ServerRequest<'_>, now: SystemTime) -> Result<Identity, Error> {
-        let mut params = params(now, request.life)?;
-        params.distinguished_name.push(DnType::CommonName, request.common_name);
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-        params.subject_alt_names = alternative_names(request)?;
-        self.issue(params)
+        self.issue(self.server(request, now)?)
+    }
+
+    /// A server certificate for a key that is known already: clients that pinned it go on.
+    pub fn renew_server(&self, request: &ServerRequest<'_>, key_pem: &Secret, now: SystemTime) -> Result<Identity, Error> {
+        self.sign(self.server(request, now)?, &keys::key_pair(key_pem.expose())?)
     }
 
     /// A client certificate with a new key.
@@ -159,17 +160,28 @@ impl Authority {
         self.issue(params)
     }
 
-    fn issue(&self, mut params: CertificateParams) -> Result<Identity, Error> {
+    fn server(&self, request: &ServerRequest<'_>, now: SystemTime) -> Result<CertificateParams, Error> {
+        let mut params = params(now, request.life)?;
+        params.distinguished_name.push(DnType::CommonName, request.common_name);
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        params.subject_alt_names = alternative_names(request)?;
+        Ok(params)
+    }
+
+    fn issue(&self, params: CertificateParams) -> Result<Identity, Error> {
+        self.sign(params, &new_key(self.key.algorithm())?)
+    }
+
+    fn sign(&self, mut params: CertificateParams, key: &KeyPair) -> Result<Identity, Error> {
         let failed = |source| Error::Issue { doing: "issuing a certificate", source };
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         if self.key.algorithm() == &PKCS_RSA_SHA256 {
             params.key_usages.push(KeyUsagePurpose::KeyEncipherment);
         }
         params.use_authority_key_identifier_extension = true;
-        let key = new_key(self.key.algorithm())?;
         let issuer = Issuer::from_ca_cert_pem(&self.cert_pem, &self.key).map_err(failed)?;
-        let certificate = params.signed_by(&key, &issuer).map_err(failed)?;
-        Ok(Identity { cert_pem: certificate_pem(certificate.der()), key_pem: keys::key_pem(&key)? })
+        let certificate = params.signed_by(key, &issuer).map_err(failed)?;
+        Ok(Identity { cert_pem: certificate_pem(certificate.der()), key_pem: keys::key_pem(key)? })
     }
 }
 

@@ -175,7 +175,9 @@ pub fn clock_floor(release: &Release) -> Result<Option<String>, SetupError> {
     let floor = clock::floor([clock::rtc(), release.build_epoch(), saved_clock()]);
     let before = clock::now();
     let raised = clock::raise_to(floor)?;
-    Ok(raised.then(|| format!("clock was at {} s, set to its floor {} s", before.as_secs(), floor.as_secs())))
+    // The real-time clock tells whole seconds: less is no news.
+    let worth_telling = raised && floor.saturating_sub(before) >= Duration::from_secs(2);
+    Ok(worth_telling.then(|| format!("clock was at {} s, set to its floor {} s", before.as_secs(), floor.as_secs())))
 }
 
 fn saved_clock() -> Option<Duration> {

@@ -6,12 +6,15 @@
 use std::{fs, io, path::Path};
 
 use layout::{
-    Range, Uuid, loader,
+    Range, SectorSize, Uuid, loader,
     plan::{LoaderDisk, RootPartition},
+    table::Tables,
     verity::{VerityError, VerityTable},
 };
-use linux::block::{Disk, DiskFault, Part, Sysfs, dm};
+use linux::block::{Access, Device, Disk, DiskFault, Part, Sysfs, dm};
 use log::{debug, warn};
+
+use super::{medium::WholeDisk, table};
 
 const EFIVARS: &str = "/sys/firmware/efi/efivars";
 
@@ -100,8 +103,29 @@ fn verity(sysfs: &Sysfs, mapping: &str) -> Result<VerityTable, FindError> {
     }
 }
 
+/// Whether the disk holds a partition with this GUID.
+///
+/// Kernels before 6.13 do not tell GUIDs in sysfs; the disk's own table does.
 fn has(disk: &Disk, guid: Uuid) -> bool {
-    disk.partitions.iter().any(|part| part.guid == Some(guid))
+    if disk.partitions.iter().any(|part| part.guid.is_some()) {
+        return disk.partitions.iter().any(|part| part.guid == Some(guid));
+    }
+    if disk.partitions.is_empty() {
+        return false;
+    }
+    match tables(disk) {
+        Ok(tables) => tables.table().is_some_and(|table| table.by_guid(guid).is_some()),
+        Err(text) => {
+            warn!("disk: the partition table of {} cannot be read: {text}", disk.name);
+            false
+        }
+    }
+}
+
+fn tables(disk: &Disk) -> Result<Tables, String> {
+    let sector = SectorSize::try_from(u64::from(disk.sector)).map_err(|err| daemon::report(&err).to_string())?;
+    let device = Device::open(&disk.node, Access::Read).map_err(|err| daemon::report(&err).to_string())?;
+    Ok(table::read(&WholeDisk::new(device, sector, disk.clone())))
 }
 
 /// The partition that the loader names; `None` without one.

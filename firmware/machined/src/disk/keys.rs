@@ -82,8 +82,7 @@ impl Keys {
     }
 
     fn replace(&mut self, key: u8, next: Meta) -> Result<(), KeysError> {
-        let (MetaWrite { offset, bytes }, store) =
-            self.store.replace(next).map_err(|source| KeysError::Encode { key, source })?;
+        let (MetaWrite { offset, bytes }, store) = self.store.replace(next).map_err(|source| KeysError::Encode { key, source })?;
         let node = self.device.path().to_owned();
         let fault = |source| KeysError::Device { node: node.clone(), source };
         self.device.write(offset, &bytes).map_err(fault)?;

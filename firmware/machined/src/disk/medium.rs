@@ -83,8 +83,7 @@ impl Medium for WholeDisk {
 
     fn show(&self, number: u32, range: Range) -> Result<PathBuf, StepError> {
         if self.part(number).is_none() {
-            partitions::add(&self.device, number, range.start, range.length)
-                .map_err(|source| StepError::Show { number, source })?;
+            partitions::add(&self.device, number, range.start, range.length).map_err(|source| StepError::Show { number, source })?;
         }
         // devtmpfs has made the node before the call above returns: nothing to wait for.
         match self.part(number) {

@@ -95,16 +95,10 @@ fn run(node: &Node, mounter: &dyn Mounter) -> Result<(), DiskError> {
     let set = partition_set()?;
     let arch = Arch::running().ok_or(DiskError::Architecture)?;
     let name = booted.disk.name.clone();
-    let sector = SectorSize::try_from(u64::from(booted.disk.sector))
-        .map_err(|source| DiskError::Sector { name: name.clone(), source })?;
+    let sector = SectorSize::try_from(u64::from(booted.disk.sector)).map_err(|source| DiskError::Sector { name: name.clone(), source })?;
     let use_disk = |source| DiskError::Device { name: name.clone(), source };
     let device = Device::open(&booted.disk.node, Access::Change).map_err(use_disk)?;
-    node.disk.send_replace(DiskStatus {
-        name: name.clone(),
-        size: device.size(),
-        sector: booted.disk.sector,
-        ..DiskStatus::default()
-    });
+    node.disk.send_replace(DiskStatus { name: name.clone(), size: device.size(), sector: booted.disk.sector, ..DiskStatus::default() });
     let disk = medium::WholeDisk::new(device, sector, booted.disk.clone());
     let system = System { set: &set, arch, booted: &booted, warn: &|text| warning(node, text) };
     let outcome = system.bring_up(&disk, mounter).map_err(|source| DiskError::Provision { name, source: Box::new(source) })?;
@@ -228,13 +222,13 @@ impl System<'_> {
         Ok(outcome)
     }
 
-    /// Mends a bad copy of META from the good one; `None` when there is no good one.
+    /// Brings both copies of META in step; `None` when neither is good.
     fn mend_meta(&self, meta: &mut store::MetaPlace<'_>, found: Found) -> Result<Option<Store>, provision::StepError> {
         let Found::Valid(mut store) = found else { return Ok(None) };
         if let Some(damage) = &store.damaged {
             (self.warn)(format!("one copy of META was damaged ({damage}) and is written again from the other"));
-            meta.repair(&mut store)?;
         }
+        meta.repair(&mut store)?;
         Ok(Some(store))
     }
 

@@ -1,10 +1,11 @@
 //! First boot: the record, then the table, then exactly the recorded ranges.
 //!
 //! ```text
-//! META: provisioning(record) -> table -> wipe -> partitions -> mkfs -> STATE mounted and synced -> META: provisioned
+//! META: provisioning(record) -> table -> wipe -> partitions -> mkfs -> STATE mounted and synced
+//!   -> META: provisioned, in both copies
 //! ```
-//! Every step may be cut; the next boot finds the record and does all of them again. Until the last write nobody was
-//! told that anything is stored, so nothing that counts can be lost.
+//! Every step may be cut; the next boot finds the record and does all of them again. Until META is
+//! closed nobody was told that anything is stored, so nothing that counts can be lost.
 
 use std::path::PathBuf;
 
@@ -95,7 +96,10 @@ impl Provision<'_> {
         self.disk.flush().map_err(|source| StepError::Write { what: "new file systems", source })?;
         let mut closed = store.meta.clone();
         closed.life = Life::Provisioned(self.record.clone());
-        meta.replace(&store, closed)?;
+        let mut store = meta.replace(&store, closed)?;
+        // Both copies must say it: if one of them still said "provisioning" and the other one rotted, a later boot would
+        // take up first boot again and format what holds data by then.
+        meta.repair(&mut store)?;
         info!("disk: first boot is done");
         Ok(table)
     }

@@ -67,8 +67,6 @@ async fn pass(root: PathBuf) -> Result<u64, ScrubError> {
     Ok(at)
 }
 
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, ScrubError> + Send + 'static,
-) -> Result<T, ScrubError> {
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, ScrubError> + Send + 'static) -> Result<T, ScrubError> {
     tokio::task::spawn_blocking(work).await.map_err(|source| ScrubError::Task { source })?
 }

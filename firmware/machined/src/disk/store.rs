@@ -54,14 +54,15 @@ impl<'a> MetaPlace<'a> {
         Ok(next)
     }
 
-    /// Mends the damaged copy from the valid one.
+    /// Brings the other copy in step with the newest: it is damaged, or tells of an earlier life of the disk.
     ///
     /// # Errors
-    /// [`StepError`]; the valid copy is not touched.
+    /// [`StepError`]; the newest copy is not touched.
     pub fn repair(&mut self, store: &mut Store) -> Result<(), StepError> {
         if let Some(write) = store.repair().map_err(|source| StepError::Meta { source })? {
             self.put(&write)?;
             store.damaged = None;
+            store.behind = false;
         }
         Ok(())
     }

@@ -61,10 +61,7 @@ pub fn describe(tables: &Tables) -> String {
 /// valid copy is never written over with itself.
 fn put_all(disk: &dyn Medium, writes: &[Write]) -> Result<(), StepError> {
     for write in writes {
-        let range = layout::Range {
-            start: write.offset,
-            length: u64::try_from(write.bytes.len()).unwrap_or(u64::MAX),
-        };
+        let range = layout::Range { start: write.offset, length: u64::try_from(write.bytes.len()).unwrap_or(u64::MAX) };
         if disk.read(range).is_ok_and(|found| found == write.bytes) {
             continue;
         }
@@ -84,9 +81,5 @@ pub fn write_checked(disk: &dyn Medium, what: &'static str, offset: u64, bytes: 
     disk.flush().map_err(fault)?;
     let range = layout::Range { start: offset, length: u64::try_from(bytes.len()).unwrap_or(u64::MAX) };
     let found = disk.read(range).map_err(|source| StepError::Read { what, source })?;
-    if found == bytes {
-        Ok(())
-    } else {
-        Err(StepError::Differs { what, detail: "what was written is not what is read".to_owned() })
-    }
+    if found == bytes { Ok(()) } else { Err(StepError::Differs { what, detail: "what was written is not what is read".to_owned() }) }
 }

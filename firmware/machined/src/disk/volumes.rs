@@ -86,8 +86,7 @@ impl Mounter for KernelVolumes {
         let mut args: Vec<std::ffi::OsString> = ["-q", "-f", "-K", "-L", label].map(Into::into).into();
         args.push(node.into());
         let run = process::run(Spec::new(MKFS_XFS, args), MKFS_LIMIT);
-        let finished =
-            self.runtime.block_on(run).map_err(|source| VolumeError::Run { node: node.to_owned(), source })?;
+        let finished = self.runtime.block_on(run).map_err(|source| VolumeError::Run { node: node.to_owned(), source })?;
         if finished.exit.success() {
             return Ok(());
         }

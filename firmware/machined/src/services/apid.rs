@@ -8,6 +8,7 @@ use std::{
 };
 
 use linux::process::{self, Child, Exit, Signal, Spec};
+use pki::Secret;
 use tokio::{
     net::TcpStream,
     time::{Instant, sleep, sleep_until, timeout},
@@ -86,10 +87,11 @@ impl Apid {
             () = self.stop.cancelled() => return self.board.state(ID, ServiceState::Finished, "Service was never started"),
             _ = timeout(ADDRESS_WAIT, first) => {}
         }
+        let mut key = None;
         loop {
             let active = self.refresh(&mut inputs);
             self.board.state(ID, ServiceState::Preparing, "Making certificates");
-            let ended = match self.start(&inputs, active).await {
+            let ended = match self.start(&inputs, active, &mut key).await {
                 Ok(child) => self.watch(child, &inputs).await,
                 Err(problem) => {
                     self.board.state(ID, ServiceState::Failed, &problem);
@@ -130,11 +132,13 @@ impl Apid {
     }
 
     /// Starts the process. Keys are made and the program is read from the disk: not in the reactor.
-    async fn start(&self, inputs: &Inputs, active: Option<Arc<ActiveConfig>>) -> Result<Child, String> {
+    async fn start(&self, inputs: &Inputs, active: Option<Arc<ActiveConfig>>, key: &mut Option<Secret>) -> Result<Child, String> {
         let (settings, inputs, output) = (self.settings.clone(), inputs.clone(), self.logs.ring(ID));
-        let job = move || launch(&settings, &inputs, active.as_deref(), output);
+        let known = key.take();
+        let job = move || launch(&settings, &inputs, active.as_deref(), known.as_ref(), output);
         let launched = tokio::task::spawn_blocking(job).await;
-        let Launched { child, fingerprint, warning } = launched.map_err(|_| "the start failed unexpectedly".to_owned())??;
+        let Launched { child, fingerprint, warning, key: used } = launched.map_err(|_| "the start failed unexpectedly".to_owned())??;
+        *key = Some(used);
         if let Some(warning) = warning {
             self.node.warnings.push(warning);
         }
@@ -207,12 +211,19 @@ struct Launched {
     child: Child,
     fingerprint: Option<String>,
     warning: Option<&'static str>,
+    key: Secret,
 }
 
 /// Makes certificates and starts the process with them.
-fn launch(settings: &ApidSettings, inputs: &Inputs, active: Option<&ActiveConfig>, output: Arc<Ring>) -> Result<Launched, String> {
+fn launch(
+    settings: &ApidSettings,
+    inputs: &Inputs,
+    active: Option<&ActiveConfig>,
+    key: Option<&Secret>,
+    output: Arc<Ring>,
+) -> Result<Launched, String> {
     let config = active.map(|active| &active.config);
-    let Plan { config, fingerprint, warning } = plan(inputs, config, settings.listen, &settings.socket, SystemTime::now())
+    let Plan { config, fingerprint, warning, key } = plan(inputs, config, key, settings.listen, &settings.socket, SystemTime::now())
         .map_err(|error| format!("make certificates: {}", daemon::report(&error)))?;
     let stdin = serde_json::to_vec(&config).map_err(|error| format!("encode the start configuration: {error}"))?;
     let spec = Spec {
@@ -227,7 +238,7 @@ fn launch(settings: &ApidSettings, inputs: &Inputs, active: Option<&ActiveConfig
         ..Spec::default()
     };
     let child = process::spawn(&spec).map_err(|error| daemon::report(&error).to_string())?;
-    Ok(Launched { child, fingerprint, warning })
+    Ok(Launched { child, fingerprint, warning, key })
 }
 
 /// SIGTERM, a grace period, SIGKILL; returns once the process is collected.

@@ -7,7 +7,7 @@ use std::{
 };
 
 use machine_config::Config;
-use pki::{Authority, AuthorityKind, Identity, ServerRequest};
+use pki::{Authority, AuthorityKind, Identity, Secret, ServerRequest};
 use wire::apid_config::{ApidConfig, Mode};
 use zeroize::Zeroizing;
 
@@ -57,13 +57,23 @@ pub struct Plan {
     pub fingerprint: Option<String>,
     /// What a person should know.
     pub warning: Option<&'static str>,
+    /// The server key, for the next start in maintenance.
+    pub key: Secret,
 }
 
-/// Plans a start of apid with fresh certificates.
+/// Plans a start of apid with fresh certificates. In maintenance `key`, when there is one, is certified again: people
+/// compare its fingerprint with the console's, so it must not change when an address arrives.
 ///
 /// # Errors
 /// When the configuration's authority cannot issue.
-pub fn plan(inputs: &Inputs, config: Option<&Config>, listen: SocketAddr, socket: &Path, now: SystemTime) -> Result<Plan, pki::Error> {
+pub fn plan(
+    inputs: &Inputs,
+    config: Option<&Config>,
+    key: Option<&Secret>,
+    listen: SocketAddr,
+    socket: &Path,
+    now: SystemTime,
+) -> Result<Plan, pki::Error> {
     let addresses: Vec<IpAddr> = inputs.addresses.iter().copied().chain(LOOPBACK).collect();
     let mut names: Vec<String> = vec!["localhost".to_owned()];
     names.extend(Some(inputs.hostname.clone()).filter(|name| !name.is_empty()));
@@ -75,7 +85,10 @@ pub fn plan(inputs: &Inputs, config: Option<&Config>, listen: SocketAddr, socket
     };
     let request = ServerRequest { common_name, names: &names, addresses: &addresses, life: CERTIFICATE_LIFE };
     let (authority, warning) = authority(config, now)?;
-    let Identity { cert_pem, key_pem } = authority.issue_server(&request, now)?;
+    let Identity { cert_pem, key_pem } = match (config, key) {
+        (None, Some(key)) => authority.renew_server(&request, key, now)?,
+        _ => authority.issue_server(&request, now)?,
+    };
     let fingerprint = match config {
         Some(_) => None,
         None => pki::read_chain(&cert_pem)?.first().map(|leaf| pki::spki_fingerprint(leaf)).transpose()?,
@@ -93,6 +106,7 @@ pub fn plan(inputs: &Inputs, config: Option<&Config>, listen: SocketAddr, socket
         },
         fingerprint,
         warning,
+        key: key_pem,
     })
 }
 
@@ -135,12 +149,23 @@ mod tests {
     #[test]
     fn maintenance_has_a_fingerprint_and_asks_for_no_certificate() {
         let listen = "0.0.0.0:50000".parse().expect("address");
-        let plan = plan(&inputs(), None, listen, Path::new("/s"), SystemTime::now()).expect("planned");
+        let plan = plan(&inputs(), None, None, listen, Path::new("/s"), SystemTime::now()).expect("planned");
         assert_eq!((plan.config.mode, plan.config.client_ca_pem.as_deref()), (Mode::Maintenance, None));
         assert_eq!(plan.fingerprint.map(|text| text.len()), Some(44));
         assert_eq!(plan.config.local_addresses.len(), 3);
         let leaf = &pki::read_chain(&plan.config.server_chain_pem).expect("chain")[0];
         assert_eq!(pki::common_name(leaf).expect("name").as_deref(), Some(MAINTENANCE_NAME));
+    }
+
+    #[test]
+    fn another_address_keeps_the_fingerprint_in_maintenance() {
+        let listen = "0.0.0.0:50000".parse().expect("address");
+        let mut inputs = inputs();
+        let first = plan(&inputs, None, None, listen, Path::new("/s"), SystemTime::now()).expect("planned");
+        inputs.add_addresses(["10.0.2.16".parse().expect("address")].into_iter());
+        let second = plan(&inputs, None, Some(&first.key), listen, Path::new("/s"), SystemTime::now()).expect("planned");
+        assert_eq!(first.fingerprint, second.fingerprint);
+        assert_ne!(first.config.server_chain_pem, second.config.server_chain_pem);
     }
 
     #[test]

@@ -192,12 +192,7 @@ impl Memory {
     /// Brings the node up on this disk.
     pub fn boot(&self, set: &PartitionSet, booted: &Booted) -> (Result<Outcome, StepError>, Vec<String>) {
         let warnings = RefCell::new(Vec::new());
-        let system = System {
-            set,
-            arch: Arch::running().unwrap(),
-            booted,
-            warn: &|text| warnings.borrow_mut().push(text),
-        };
+        let system = System { set, arch: Arch::running().unwrap(), booted, warn: &|text| warnings.borrow_mut().push(text) };
         let result = system.bring_up(self, self);
         (result, warnings.into_inner())
     }
@@ -275,8 +270,7 @@ impl Mounter for Memory {
     fn format_xfs(&self, node: &Path, range: Range, label: &str) -> Result<(), VolumeError> {
         let fault = |_| VolumeError::Mkfs { node: node.into(), exit: "killed".to_owned(), output: String::new() };
         self.write(start_of(node), &super_block(label)).map_err(fault)?;
-        self.write(range.end() - self.sector.bytes(), &vec![0; usize::try_from(self.sector.bytes()).unwrap()])
-            .map_err(fault)?;
+        self.write(range.end() - self.sector.bytes(), &vec![0; usize::try_from(self.sector.bytes()).unwrap()]).map_err(fault)?;
         self.flush().map_err(fault)?;
         self.formatted.borrow_mut().push(label.to_owned());
         Ok(())
