@@ -176,6 +176,9 @@ pub struct Store {
     pub newest: Copy,
     /// What is wrong with the other copy, when it is not valid.
     pub damaged: Option<CopyError>,
+    /// The other copy is valid but tells of another [`Life`]. It must not stay so: should the newest copy rot, the
+    /// disk would be taken for what it was, and a disk that was being set up is formatted.
+    pub behind: bool,
 }
 
 /// Bytes to put into the META partition. Flush and read back after writing.
@@ -193,15 +196,16 @@ impl Found {
     pub fn read(partition: &[u8]) -> Self {
         let (a, b) = partition.split_at_checked(COPY_SIZE).unwrap_or((partition, &[]));
         match (codec::decode(a), codec::decode(b)) {
-            (Ok(a), Ok(b)) if b.0 > a.0 => Self::valid(Copy::B, b, None),
-            (Ok(a), other) => Self::valid(Copy::A, a, other.err()),
-            (Err(err), Ok(b)) => Self::valid(Copy::B, b, Some(err)),
+            (Ok(a), Ok(b)) if b.0 > a.0 => Self::valid(Copy::B, b, Ok(a)),
+            (Ok(a), other) => Self::valid(Copy::A, a, other),
+            (Err(err), Ok(b)) => Self::valid(Copy::B, b, Err(err)),
             (Err(a), Err(b)) => Self::Corrupt { a, b },
         }
     }
 
-    fn valid(newest: Copy, (generation, meta): (u64, Meta), damaged: Option<CopyError>) -> Self {
-        Self::Valid(Store { meta, generation, newest, damaged })
+    fn valid(newest: Copy, (generation, meta): (u64, Meta), other: Result<(u64, Meta), CopyError>) -> Self {
+        let behind = other.as_ref().is_ok_and(|(_, other)| other.life != meta.life);
+        Self::Valid(Store { meta, generation, newest, damaged: other.err(), behind })
     }
 }
 
@@ -214,15 +218,17 @@ impl Store {
         let generation = self.generation.saturating_add(1);
         let newest = self.newest.other();
         let bytes = codec::encode(generation, &meta)?;
-        Ok((MetaWrite { offset: newest.offset(), bytes }, Self { meta, generation, newest, damaged: None }))
+        let behind = meta.life != self.meta.life;
+        let next = Self { meta, generation, newest, damaged: None, behind };
+        Ok((MetaWrite { offset: next.newest.offset(), bytes }, next))
     }
 
-    /// The write that mends the damaged copy from the valid one; `None` when both are well.
+    /// The write that brings the other copy in step when it is damaged or [`Self::behind`]; `None` when both are well.
     ///
     /// # Errors
     /// [`MetaError`]; not for contents that were read.
     pub fn repair(&self) -> Result<Option<MetaWrite>, MetaError> {
-        if self.damaged.is_none() {
+        if self.damaged.is_none() && !self.behind {
             return Ok(None);
         }
         let bytes = codec::encode(self.generation, &self.meta)?;

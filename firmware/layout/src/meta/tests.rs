@@ -120,6 +120,26 @@ fn any_flipped_byte_in_one_copy_leaves_the_other() {
     }
 }
 
+/// Once a change of life is brought in step, no single flip brings the earlier life back.
+#[test]
+fn no_flip_goes_back_to_an_earlier_life() {
+    let mut bytes = factory_image().unwrap();
+    for life in lives() {
+        let (write, next) = store(&bytes).replace(Meta::new(life.clone())).unwrap();
+        put(&mut bytes, &write, usize::MAX);
+        assert_eq!(store(&bytes).behind, next.behind);
+        if let Some(write) = next.repair().unwrap() {
+            put(&mut bytes, &write, usize::MAX);
+        }
+        assert!(!store(&bytes).behind);
+        for at in (0..300).chain(COPY_SIZE..COPY_SIZE + 300) {
+            let mut bad = bytes.clone();
+            bad[at] ^= 1;
+            assert_eq!(store(&bad).meta.life, life);
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
