@@ -87,9 +87,7 @@ pub enum FlashError {
     Write { device: PathBuf, source: DeviceError },
     #[error("read back from {device}; the disk must not be used, flash it again or use another one")]
     ReadBack { device: PathBuf, source: DeviceError },
-    #[error(
-        "{device} returns other bytes than were written, first at byte {offset}: the medium is broken or smaller than it says"
-    )]
+    #[error("{device} returns other bytes than were written, first at byte {offset}: the medium is broken or smaller than it says")]
     Differs { device: PathBuf, offset: u64 },
 }
 
@@ -202,8 +200,7 @@ impl Job<'_> {
     fn write(&self) -> Result<(), FlashError> {
         self.progress.begin(Phase::Write, self.source.map.used());
         // What begins in the first mebibyte holds the table; it comes when all else is on the medium.
-        let (first, rest): (Vec<&Used>, Vec<&Used>) =
-            self.source.map.ranges.iter().partition(|range| range.offset < END);
+        let (first, rest): (Vec<&Used>, Vec<&Used>) = self.source.map.ranges.iter().partition(|range| range.offset < END);
         for ranges in [rest, first] {
             for range in ranges {
                 let bytes = self.source.read(range)?;

@@ -104,9 +104,7 @@ mod tests {
 
     #[track_caller]
     fn check(ranges: &str, expect: Result<u64, &str>) {
-        let text = format!(
-            r#"{{"format": 1, "image": "disk.img", "image_size": 10000, "sector_size": 512, "ranges": [{ranges}]}}"#
-        );
+        let text = format!(r#"{{"format": 1, "image": "disk.img", "image_size": 10000, "sector_size": 512, "ranges": [{ranges}]}}"#);
         match (BlockMap::parse(&text), expect) {
             (Ok(map), Ok(used)) => assert_eq!(map.used(), used),
             (Err(err), Err(part)) => assert!(err.to_string().contains(part), "{err}"),

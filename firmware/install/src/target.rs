@@ -35,9 +35,7 @@ pub enum Refusal {
     ReadOnly { device: PathBuf },
     #[error("{device} has {size} MiB, {least} MiB are needed; use a larger one")]
     TooSmall { device: PathBuf, size: u64, least: u64 },
-    #[error(
-        "{device} ({model}, {size} MiB, {bus}) is not a removable medium; if it is the right disk, say so with --force"
-    )]
+    #[error("{device} ({model}, {size} MiB, {bus}) is not a removable medium; if it is the right disk, say so with --force")]
     NotRemovable { device: PathBuf, model: String, size: u64, bus: &'static str },
     #[error("read {path}")]
     Table { path: PathBuf, source: io::Error },
@@ -114,8 +112,7 @@ fn mounted_on(mountinfo: &str, own: &str) -> Option<String> {
         let source = line.split_once(" - ")?.1.split(' ').nth(1)?;
         let by_source = || {
             source.starts_with('/')
-                && fs::metadata(source)
-                    .is_ok_and(|meta| meta.file_type().is_block_device() && number(meta.rdev()) == own)
+                && fs::metadata(source).is_ok_and(|meta| meta.file_type().is_block_device() && number(meta.rdev()) == own)
         };
         (by_number || by_source()).then(|| target.to_owned())
     })

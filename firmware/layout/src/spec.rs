@@ -6,10 +6,7 @@
 use serde::Deserialize;
 use uuid::{Uuid, uuid};
 
-use crate::{
-    Arch, MIB, Range, UnitError,
-    units::parse_size,
-};
+use crate::{Arch, MIB, Range, UnitError, units::parse_size};
 
 /// Type GUID of the META partition; ours, so that no other system touches it.
 pub const META_TYPE: Uuid = uuid!("1833777a-4df9-459f-b332-fd8f55d6b24e");
@@ -214,8 +211,7 @@ impl PartitionSet {
         for (number, (file, text)) in (1u32..).zip(&files) {
             let file = file.as_ref();
             let partition = parse_one(number, file, text.as_ref())?;
-            check_rules(&partition, &partitions, count)
-                .map_err(|problem| SpecError::Rule { file: file.to_owned(), problem })?;
+            check_rules(&partition, &partitions, count).map_err(|problem| SpecError::Rule { file: file.to_owned(), problem })?;
             partitions.push(partition);
         }
         if partitions.is_empty() {
@@ -285,11 +281,8 @@ impl PartitionSet {
 }
 
 fn parse_one(number: u32, file: &str, text: &str) -> Result<Partition, SpecError> {
-    let raw: RawPartition = toml::from_str(text)
-        .map_err(|source| SpecError::Syntax { file: file.to_owned(), source: Box::new(source) })?;
-    let bytes = |field, text: &str| {
-        parse_size(text).map_err(|source| SpecError::Size { file: file.to_owned(), field, source })
-    };
+    let raw: RawPartition = toml::from_str(text).map_err(|source| SpecError::Syntax { file: file.to_owned(), source: Box::new(source) })?;
+    let bytes = |field, text: &str| parse_size(text).map_err(|source| SpecError::Size { file: file.to_owned(), field, source });
     let size = if raw.size == "rest" {
         let min = raw.min_size.as_deref().map(|text| bytes("min-size", text)).transpose()?;
         Size::Rest { min: min.unwrap_or(MIB) }
@@ -300,15 +293,7 @@ fn parse_one(number: u32, file: &str, text: &str) -> Result<Partition, SpecError
         }
         Size::Fixed(bytes("size", &raw.size)?)
     };
-    Ok(Partition {
-        number,
-        label: raw.label,
-        kind: raw.kind,
-        size,
-        created: raw.created,
-        content: raw.content,
-        mount: raw.mount,
-    })
+    Ok(Partition { number, label: raw.label, kind: raw.kind, size, created: raw.created, content: raw.content, mount: raw.mount })
 }
 
 /// The rules that one partition and those before it must keep; the text says which one is broken.

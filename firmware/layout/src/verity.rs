@@ -78,10 +78,7 @@ impl VerityTable {
     pub fn kernel_arguments(&self) -> [String; 2] {
         let device = format!("PARTUUID={}", self.part_uuid());
         let params = self.params(&device);
-        [
-            format!("dm-mod.waitfor={device}"),
-            format!("dm-mod.create=\"{NAME},,,ro,0 {} verity {params}\"", self.sectors()),
-        ]
+        [format!("dm-mod.waitfor={device}"), format!("dm-mod.create=\"{NAME},,,ro,0 {} verity {params}\"", self.sectors())]
     }
 
     /// Reads `dm-mod.create=` of a kernel command line.
@@ -105,8 +102,7 @@ impl VerityTable {
     pub fn from_table(line: &str) -> Result<Self, VerityError> {
         let words: Vec<&str> = line.split_ascii_whitespace().collect();
         let shape = || VerityError::Shape(line.to_owned());
-        let [_, sectors, "verity", "1", _, _, data_size, hash_size, blocks, start, "sha256", root, salt, options @ ..] =
-            words.as_slice()
+        let [_, sectors, "verity", "1", _, _, data_size, hash_size, blocks, start, "sha256", root, salt, options @ ..] = words.as_slice()
         else {
             return Err(shape());
         };

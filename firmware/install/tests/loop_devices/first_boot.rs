@@ -122,15 +122,10 @@ fn boot(disk: &LoopDisk, left: u64) -> (Result<Outcome, StepError>, Vec<String>,
     let info = disk.disk();
     let device = Device::open(&disk.path(), Access::Change).unwrap();
     let sector = SectorSize::try_from(device.sector()).unwrap();
-    let medium = Cut {
-        inner: WholeDisk::new(device, sector, info.clone()),
-        left: Cell::new(left),
-        operations: Cell::new(0),
-    };
+    let medium = Cut { inner: WholeDisk::new(device, sector, info.clone()), left: Cell::new(left), operations: Cell::new(0) };
     let verity = image::verity();
     let root = RootPartition { guid: verity.part_uuid(), range: set.place_image()[1].range };
-    let booted =
-        Booted { disk: info, root, verity, label: None, loader: LoaderDisk::Unnamed, twins: vec![] };
+    let booted = Booted { disk: info, root, verity, label: None, loader: LoaderDisk::Unnamed, twins: vec![] };
     let tools = Tools::default();
     let system = System { set: &set, arch: Arch::running().unwrap(), booted: &booted, warn: &|_| () };
     let result = system.bring_up(&medium, &tools);

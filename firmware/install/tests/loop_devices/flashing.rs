@@ -42,8 +42,7 @@ impl Progress for Counted {
 
 pub fn put(images: &Path, device: &Path, force: bool) -> Result<Report, FlashError> {
     let progress = Counted::default();
-    let request =
-        FlashRequest { images: images.into(), device: device.into(), force, least_disk: Some(image::set().least_disk()) };
+    let request = FlashRequest { images: images.into(), device: device.into(), force, least_disk: Some(image::set().least_disk()) };
     let result = flash(&request, &progress);
     if result.is_ok() {
         assert_eq!((progress.phases.get(), progress.done.get()), (3, progress.announced.get()));
@@ -125,8 +124,7 @@ fn a_mounted_disk_is_refused() {
     let disk = LoopDisk::new(4096 * MIB, 512);
     crate::first_boot::mkfs(&disk.path(), "OLD");
     let target = tempfile::tempdir().unwrap();
-    linux::mount::mount(disk.path(), target.path(), "xfs", linux::mount::DATA, "")
-        .expect("this test needs a kernel with XFS");
+    linux::mount::mount(disk.path(), target.path(), "xfs", linux::mount::DATA, "").expect("this test needs a kernel with XFS");
     let result = put(dir.path(), &disk.path(), true);
     linux::mount::unmount(target.path(), false).unwrap();
     let refused = matches!(&result, Err(FlashError::Refused(Refusal::Mounted { .. })));

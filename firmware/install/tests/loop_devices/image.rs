@@ -21,9 +21,9 @@ const MARK: usize = 8192;
 pub fn set() -> PartitionSet {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../partitions");
     let paths = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
-    let files = paths.filter(|path| path.extension().is_some_and(|e| e == "toml")).map(|path| {
-        (path.file_name().unwrap().to_string_lossy().into_owned(), fs::read_to_string(&path).unwrap())
-    });
+    let files = paths
+        .filter(|path| path.extension().is_some_and(|e| e == "toml"))
+        .map(|path| (path.file_name().unwrap().to_string_lossy().into_owned(), fs::read_to_string(&path).unwrap()));
     PartitionSet::parse(files).unwrap()
 }
 

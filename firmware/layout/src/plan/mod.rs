@@ -144,11 +144,7 @@ pub fn decide(facts: &Facts<'_>, found: &Found, guids: &mut dyn FnMut() -> Uuid)
 
 type Refused = (Reason, bool);
 
-fn try_decide(
-    facts: &Facts<'_>,
-    found: &Found,
-    guids: &mut dyn FnMut() -> Uuid,
-) -> Result<Decision, Refused> {
+fn try_decide(facts: &Facts<'_>, found: &Found, guids: &mut dyn FnMut() -> Uuid) -> Result<Decision, Refused> {
     let located = locate(facts).map_err(|reason| (reason, true))?;
     if let LoaderDisk::Other(loader) = facts.loader {
         return Err((Reason::LoaderOnOtherDisk { loader: loader.clone() }, true));

@@ -102,9 +102,7 @@ pub enum Reason {
         problem: String,
     },
     /// The record of an interrupted first boot does not fit the disk.
-    #[error(
-        "an interrupted first boot cannot be resumed: {problem}; nothing was written; flash the image again"
-    )]
+    #[error("an interrupted first boot cannot be resumed: {problem}; nothing was written; flash the image again")]
     RecordUnusable {
         /// What does not fit.
         problem: String,

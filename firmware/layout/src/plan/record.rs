@@ -10,11 +10,7 @@ use crate::{
 };
 
 /// The record of a first boot on this disk.
-pub(super) fn make(
-    facts: &Facts<'_>,
-    located: &Located<'_>,
-    guids: &mut dyn FnMut() -> Uuid,
-) -> Result<Record, Reason> {
+pub(super) fn make(facts: &Facts<'_>, located: &Located<'_>, guids: &mut dyn FnMut() -> Uuid) -> Result<Record, Reason> {
     as_flashed(facts, located.table)?;
     let least = facts.set.least_disk();
     let too_small = Reason::DiskTooSmall { disk_size: facts.disk_size, least };
@@ -38,14 +34,7 @@ fn recorded(facts: &Facts<'_>, table: &Table, place: &Placed<'_>, guids: &mut dy
         (Created::FirstBoot, Content::Xfs) => Action::FormatXfs,
         (Created::FirstBoot, _) => Action::Wipe,
     };
-    Recorded {
-        number: *number,
-        label: label.clone(),
-        type_guid: kind.type_guid(facts.arch),
-        guid,
-        range: place.range,
-        action,
-    }
+    Recorded { number: *number, label: label.clone(), type_guid: kind.type_guid(facts.arch), guid, range: place.range, action }
 }
 
 /// The table holds the image's partitions at their places, and nothing else.

@@ -30,15 +30,14 @@ fn places_follow_each_other_in_mebibytes() {
     let set = sample();
     assert_eq!(set.image_size(), 1027 * MIB);
     assert_eq!(set.least_disk(), (1 + 512 + 512 + 1 + 512 + 512 + 1024 + 1) * MIB);
-    let places = |size: u64| set.place(size * MIB + 12_345).map(|places| {
-        places.iter().map(|p| (p.partition.label.clone(), p.range.start / MIB, p.range.length / MIB)).collect::<Vec<_>>()
-    });
+    let places = |size: u64| {
+        set.place(size * MIB + 12_345)
+            .map(|places| places.iter().map(|p| (p.partition.label.clone(), p.range.start / MIB, p.range.length / MIB)).collect::<Vec<_>>())
+    };
     assert_eq!(places(3074), None);
     let three = places(3 * 1027).unwrap();
-    let expect = [
-        ("EFI", 1, 512), ("ROOT-A", 513, 512), ("META", 1025, 1), ("ROOT-B", 1026, 512), ("STATE", 1538, 512),
-        ("EPHEMERAL", 2050, 1030),
-    ];
+    let expect =
+        [("EFI", 1, 512), ("ROOT-A", 513, 512), ("META", 1025, 1), ("ROOT-B", 1026, 512), ("STATE", 1538, 512), ("EPHEMERAL", 2050, 1030)];
     assert_eq!(three, expect.map(|(label, start, length)| (label.to_owned(), start, length)));
     assert_eq!(set.place_image().len(), 3);
     assert!(set.place_image().iter().zip(set.place(u64::MAX / 2).unwrap()).all(|(a, b)| a.range == b.range));
@@ -49,9 +48,8 @@ fn the_projects_own_files_parse() {
     let dir = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../partitions");
     let files = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
     let files = files.filter(|path| path.extension().is_some_and(|e| e == "toml"));
-    let read = |path: std::path::PathBuf| {
-        (path.file_name().unwrap().to_string_lossy().into_owned(), std::fs::read_to_string(&path).unwrap())
-    };
+    let read =
+        |path: std::path::PathBuf| (path.file_name().unwrap().to_string_lossy().into_owned(), std::fs::read_to_string(&path).unwrap());
     let set = PartitionSet::parse(files.map(read)).unwrap();
     assert_eq!(set, sample());
 }

@@ -96,11 +96,7 @@ pub enum Tables {
 impl Tables {
     /// Reads and judges both copies of a disk of `disk_size` bytes. `read` gives the bytes of a range that lies within
     /// the disk and is a whole number of sectors.
-    pub fn read(
-        sector: SectorSize,
-        disk_size: u64,
-        read: &mut dyn FnMut(Range) -> io::Result<Vec<u8>>,
-    ) -> Self {
+    pub fn read(sector: SectorSize, disk_size: u64, read: &mut dyn FnMut(Range) -> io::Result<Vec<u8>>) -> Self {
         let mut disk = Disk { sector, sectors: disk_size / sector.bytes(), read };
         let last = disk.sectors.saturating_sub(1);
         match disk.copy(1) {
@@ -194,8 +190,7 @@ impl Disk<'_> {
         let mut local = header.clone();
         local.part_start = 0;
         let damaged = || CopyError::Entries(header.part_start.saturating_mul(self.sector.bytes()));
-        let partitions = file_read_partitions(&mut Cursor::new(bytes), &local, self.sector.gpt())
-            .map_err(|_| damaged())?;
+        let partitions = file_read_partitions(&mut Cursor::new(bytes), &local, self.sector.gpt()).map_err(|_| damaged())?;
         let rule = |source| CopyError::Rule { at, source };
         let size = self.sector.bytes();
         let mut table = Table::new(self.sector, self.sectors * size, header.disk_guid).map_err(rule)?;
