@@ -268,21 +268,23 @@ impl Machine {
         }
         let drive = if self.log_writes { "disk0" } else { "file0" };
         let size = self.sector.bytes();
-        let blocks = format!("logical_block_size={size},physical_block_size={}", size.max(512));
+        // With `-kernel` QEMU gives the first place to its own loader.
+        let first = if self.boot == Boot::Firmware { ",bootindex=0" } else { "" };
+        let blocks = format!("logical_block_size={size},physical_block_size={size}{first}");
         match self.bus {
-            Bus::VirtioBlk => args.pair("-device", format!("virtio-blk-pci,drive={drive},bootindex=0,{blocks}")),
+            Bus::VirtioBlk => args.pair("-device", format!("virtio-blk-pci,drive={drive},{blocks}")),
             Bus::VirtioScsi => {
                 args.pair("-device", "virtio-scsi-pci,id=scsi0");
-                args.pair("-device", format!("scsi-hd,bus=scsi0.0,drive={drive},bootindex=0,{blocks}"));
+                args.pair("-device", format!("scsi-hd,bus=scsi0.0,drive={drive},{blocks}"));
             }
-            Bus::Nvme => args.pair("-device", format!("nvme,serial=keelson0,drive={drive},bootindex=0,{blocks}")),
+            Bus::Nvme => args.pair("-device", format!("nvme,serial=keelson0,drive={drive},{blocks}")),
             Bus::Usb => {
                 args.pair("-device", "qemu-xhci,id=xhci0");
-                args.pair("-device", format!("usb-storage,bus=xhci0.0,drive={drive},bootindex=0,removable=on,{blocks}"));
+                args.pair("-device", format!("usb-storage,bus=xhci0.0,drive={drive},removable=on,{blocks}"));
             }
             Bus::Ahci => {
                 args.pair("-device", "ich9-ahci,id=sata0");
-                args.pair("-device", format!("ide-hd,bus=sata0.0,drive={drive},bootindex=0"));
+                args.pair("-device", format!("ide-hd,bus=sata0.0,drive={drive}{first}"));
             }
         }
     }

@@ -218,7 +218,7 @@ impl TestVm {
 impl Drop for TestVm {
     fn drop(&mut self) {
         self.kill();
-        if std::env::var_os("KEELSON_KEEP_VMS").is_some() {
+        if std::env::var_os("KEELSON_KEEP_VMS").is_some_and(|keep| !keep.is_empty()) {
             self.folder.disable_cleanup(true);
             eprintln!("{}: kept in {}", self.machine, self.folder.path().display());
         }
