@@ -80,9 +80,7 @@ impl Device {
         let open_error = |source| DeviceError::Open { path: path.to_owned(), source };
         let kind = std::fs::metadata(path).map_err(open_error)?.file_type();
         let exclusive = if access == Access::Own { libc::O_EXCL } else { 0 };
-        let open = |flags| {
-            OpenOptions::new().read(true).write(access != Access::Read).custom_flags(flags | exclusive).open(path)
-        };
+        let open = |flags| OpenOptions::new().read(true).write(access != Access::Read).custom_flags(flags | exclusive).open(path);
         // Some file systems have no direct I/O for plain files; devices always have.
         let (file, direct) = match open(libc::O_DIRECT) {
             Err(err) if err.raw_os_error() == Some(libc::EINVAL) && kind.is_file() => (open(0), false),
@@ -109,9 +107,7 @@ impl Device {
     }
 
     fn ask(&self) -> Result<(u64, u64), DeviceError> {
-        let error = |what| {
-            move |errno: nix::Error| DeviceError::Ask { path: self.path.clone(), what, source: errno.into() }
-        };
+        let error = |what| move |errno: nix::Error| DeviceError::Ask { path: self.path.clone(), what, source: errno.into() };
         let fd = self.file().as_raw_fd();
         let mut size = 0u64;
         // SAFETY: BLKGETSIZE64 writes one u64 through the pointer; `size` is one and outlives the call.
@@ -219,8 +215,7 @@ impl Device {
     }
 
     fn check(&self, offset: u64, length: usize) -> Result<(), DeviceError> {
-        let whole = offset.is_multiple_of(self.sector)
-            && u64::try_from(length).is_ok_and(|length| length.is_multiple_of(self.sector));
+        let whole = offset.is_multiple_of(self.sector) && u64::try_from(length).is_ok_and(|length| length.is_multiple_of(self.sector));
         if whole { Ok(()) } else { Err(DeviceError::Unaligned { path: self.path.clone(), offset, length }) }
     }
 }

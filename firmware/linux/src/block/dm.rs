@@ -77,11 +77,7 @@ pub fn status(name: &str) -> Result<Vec<Target>, DmError> {
 }
 
 fn ask(name: &str, flags: u32) -> Result<Vec<Target>, DmError> {
-    let control = File::options()
-        .read(true)
-        .write(true)
-        .open(Path::new(CONTROL))
-        .map_err(|source| DmError::Open { source })?;
+    let control = File::options().read(true).write(true).open(Path::new(CONTROL)).map_err(|source| DmError::Open { source })?;
     let bad = |source| DmError::Ask { name: name.to_owned(), source };
     let mut field = [0; 128];
     if name.is_empty() || name.len() >= field.len() {
@@ -127,12 +123,7 @@ fn parse(answer: &[u8], count: u32) -> Option<Vec<Target>> {
         let spec = answer.get(at..)?;
         let number = |range: std::ops::Range<usize>| Some(u64::from_ne_bytes(spec.get(range)?.try_into().ok()?));
         let next = u32::from_ne_bytes(spec.get(20..24)?.try_into().ok()?);
-        targets.push(Target {
-            start: number(0..8)?,
-            length: number(8..16)?,
-            kind: text(spec.get(24..40)?)?,
-            text: text(spec.get(40..)?)?,
-        });
+        targets.push(Target { start: number(0..8)?, length: number(8..16)?, kind: text(spec.get(24..40)?)?, text: text(spec.get(40..)?)? });
         at = usize::try_from(next).ok()?;
     }
     Some(targets)

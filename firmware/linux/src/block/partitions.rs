@@ -87,14 +87,7 @@ pub fn reread(disk: &Device) -> io::Result<()> {
     unsafe { raw::reread_table(disk_fd(disk)) }.map(drop).map_err(io::Error::from)
 }
 
-fn change(
-    disk: &Device,
-    operation: &'static str,
-    op: libc::c_int,
-    number: u32,
-    start: u64,
-    length: u64,
-) -> Result<(), PartitionError> {
+fn change(disk: &Device, operation: &'static str, op: libc::c_int, number: u32, start: u64, length: u64) -> Result<(), PartitionError> {
     let error = |source| PartitionError {
         operation,
         number,

@@ -114,8 +114,7 @@ impl Sysfs {
     pub fn disk(&self, name: &str) -> Result<Disk, DiskFault> {
         let dir = self.sys.join("block").join(name);
         let size = number(&dir.join("size"))?.saturating_mul(SYSFS_SECTOR);
-        let mut partitions: Vec<Part> =
-            list(&dir)?.iter().filter_map(|child| self.part(&dir.join(child), child).ok().flatten()).collect();
+        let mut partitions: Vec<Part> = list(&dir)?.iter().filter_map(|child| self.part(&dir.join(child), child).ok().flatten()).collect();
         partitions.sort_by_key(|part| part.number);
         let bus_path = fs::canonicalize(&dir).unwrap_or_default();
         let bus_path = bus_path.strip_prefix(&self.sys).unwrap_or(&bus_path).display().to_string();

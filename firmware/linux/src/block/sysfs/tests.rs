@@ -36,10 +36,7 @@ fn tree() -> (tempfile::TempDir, Sysfs) {
     put(part.join("partition"), "2\n");
     put(part.join("start"), "2048\n");
     put(part.join("size"), "1024\n");
-    put(
-        part.join("uevent"),
-        "DEVNAME=vda2\nDEVTYPE=partition\nPARTN=2\nPARTNAME=ROOT-A\nPARTUUID=00070e15-1c23-2a31-383f-464d545b6269\n",
-    );
+    put(part.join("uevent"), "DEVNAME=vda2\nDEVTYPE=partition\nPARTN=2\nPARTNAME=ROOT-A\nPARTUUID=00070e15-1c23-2a31-383f-464d545b6269\n");
     put(part.join("holders/dm-0"), "");
     put(dm.join("slaves/vda2"), "");
     put(dm.join("dm/name"), "root\n");
