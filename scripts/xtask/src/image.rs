@@ -1,4 +1,4 @@
-//! `build`: hands a board to the image builder.
+//! `build` and `legal-info`: hand a board to the image builder.
 
 use std::{
     path::{Path, PathBuf},
@@ -42,9 +42,21 @@ fn profile(name: &str) -> Result<Profile, String> {
 
 /// Builds the image.
 pub fn build(arguments: &Arguments) -> Result<Built> {
+    imager::build(&request(arguments)?, &PlainProgress::default()).with_context(|| format!("build {}", arguments.board))
+}
+
+/// Collects licence texts and the list of sources of what is in the image, and says where.
+pub fn legal_info(arguments: &Arguments) -> Result<()> {
+    let folder = imager::legal_info(&request(arguments)?, &PlainProgress::default());
+    let folder = folder.with_context(|| format!("collect the licences of {}", arguments.board))?;
+    println!("{}", folder.display());
+    Ok(())
+}
+
+fn request(arguments: &Arguments) -> Result<BuildRequest> {
     let project = sealed::project().canonicalize().context("find the project's folder")?;
     let (lock, lock_state) = lock_in_force(&project);
-    let request = BuildRequest {
+    Ok(BuildRequest {
         cache: PathBuf::from("/cache"),
         out: project.join("out"),
         board: arguments.board.clone(),
@@ -54,8 +66,7 @@ pub fn build(arguments: &Arguments) -> Result<Built> {
         lock_state,
         jobs: available_parallelism().map_or(1, usize::from),
         project,
-    };
-    imager::build(&request, &PlainProgress::default()).with_context(|| format!("build {}", arguments.board))
+    })
 }
 
 /// The lock that the root was made from; `scripts/enter` names it.

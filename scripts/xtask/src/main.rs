@@ -1,7 +1,7 @@
 //! The project commands: what a developer and CI type.
 //!
 //! - [`sealed`]: everything runs inside the sealed build root; outside of it a command starts itself again inside
-//! - [`image`]: `build`, on the image builder
+//! - [`image`]: `build` and `legal-info`, on the image builder
 //! - [`check`]: `check` and `test`: formatting, lints, house rules, host tests, VM suites, and one line that sums them up
 //! - [`console`], [`quickstart`], [`bench`]: a node to type at, one to look at, and measured ones; all on the harness in `qemu/`
 //! - [`flash`]: onto a disk or stick
@@ -47,6 +47,8 @@ enum Command {
     VmTest(check::VmArguments),
     /// Measured figures: `bench boot --json`.
     Bench(bench::Arguments),
+    /// Collects the licence texts and the source list of all that is in a board's image.
+    LegalInfo(image::Arguments),
     /// Writes an image to a disk or stick and reads it back.
     Flash(flash::Arguments),
     /// Boots a board's image with its serial console on this terminal.
@@ -80,6 +82,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Tidy => tidy::run(),
         Command::Test(arguments) => check::test(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
+        Command::LegalInfo(arguments) => image::legal_info(&arguments),
         Command::Flash(arguments) => flash::run(&arguments),
         Command::Qemu(arguments) => console::run(&arguments),
         Command::Quickstart(arguments) => quickstart::run(&arguments),
