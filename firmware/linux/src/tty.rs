@@ -220,11 +220,8 @@ mod tests {
         let (tty, _far) = pty();
         tty.raw().unwrap();
         let mut taken = 0;
-        loop {
-            match tty.write(&[b'x'; 4096]).unwrap() {
-                Written::Bytes(count) => taken += count,
-                Written::WouldBlock => break,
-            }
+        while let Written::Bytes(count) = tty.write(&[b'x'; 4096]).unwrap() {
+            taken += count;
             assert!(taken < 16 << 20, "the pseudo terminal never fills");
         }
         assert!(taken > 0);
