@@ -29,6 +29,9 @@ const STATE: &str = "/system/state";
 /// How often a node in maintenance looks for new volumes.
 const LOOK: Duration = Duration::from_secs(3);
 
+/// How long a new configuration waits for its turn before the caller is told to try again.
+const TURN_WAIT: std::time::Duration = std::time::Duration::from_secs(2);
+
 /// Owner of the configuration.
 #[derive(Debug)]
 pub struct Manager {
@@ -133,7 +136,8 @@ impl Manager {
     /// # Errors
     /// [`ApplyError`]; the old configuration stays in force and stored.
     pub async fn apply(&self, text: String, mode: ApplyMode, anonymous: bool) -> Result<ApplyOutcome, ApplyError> {
-        let Ok(mut turn) = self.turn.try_lock() else {
+        // The look for a configuration volume takes turns too, for moments; another caller's change takes longer.
+        let Ok(mut turn) = tokio::time::timeout(TURN_WAIT, self.turn.lock()).await else {
             return Err(ApplyError::Precondition("another configuration is being applied, try again".into()));
         };
         if anonymous && self.refuses_strangers() {
