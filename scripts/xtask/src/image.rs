@@ -69,6 +69,17 @@ fn request(arguments: &Arguments) -> Result<BuildRequest> {
     })
 }
 
+/// Lists what differs between two output folders; fails when anything does.
+pub fn compare(left: &Path, right: &Path) -> Result<()> {
+    let differences = imager::compare(left, right)?;
+    for difference in &differences {
+        println!("{difference}");
+    }
+    anyhow::ensure!(differences.is_empty(), "{} differences between {} and {}", differences.len(), left.display(), right.display());
+    println!("{} and {} are the same bytes", left.display(), right.display());
+    Ok(())
+}
+
 /// The lock that the root was made from; `scripts/enter` names it.
 fn lock_in_force(project: &Path) -> (PathBuf, LockState) {
     let release = project.join("board/packages.lock");

@@ -49,6 +49,13 @@ enum Command {
     Bench(bench::Arguments),
     /// Collects the licence texts and the source list of all that is in a board's image.
     LegalInfo(image::Arguments),
+    /// Lists what differs between the results of two builds; see scripts/reproducible.
+    Compare {
+        /// An output folder with a manifest.
+        left: PathBuf,
+        /// Another one.
+        right: PathBuf,
+    },
     /// Writes an image to a disk or stick and reads it back.
     Flash(flash::Arguments),
     /// Boots a board's image with its serial console on this terminal.
@@ -83,6 +90,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Test(arguments) => check::test(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::LegalInfo(arguments) => image::legal_info(&arguments),
+        Command::Compare { left, right } => image::compare(&left, &right),
         Command::Flash(arguments) => flash::run(&arguments),
         Command::Qemu(arguments) => console::run(&arguments),
         Command::Quickstart(arguments) => quickstart::run(&arguments),
