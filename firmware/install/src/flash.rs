@@ -114,7 +114,7 @@ pub fn flash(request: &FlashRequest, progress: &dyn Progress) -> Result<Report, 
         disk_size: device.size(),
         sector: device.sector(),
         written: source.map.used(),
-        table_seen: partitions::reread(&device).is_ok(),
+        table_seen: partitions::reread(&device).is_ok() && target::has_partitions(&disk.name),
     })
 }
 

@@ -79,6 +79,11 @@ pub fn check(device: &Path, least: u64, force: bool) -> Result<Disk, Refusal> {
     Ok(disk)
 }
 
+/// Whether the kernel sees partitions on the disk.
+pub(crate) fn has_partitions(name: &str) -> bool {
+    Sysfs::default().disk(name).is_ok_and(|disk| !disk.partitions.is_empty())
+}
+
 /// Mounted, swapped to or built upon, the disk or one of its partitions.
 fn in_use(disk: &Disk, device: &Path) -> Result<(), Refusal> {
     let device = device.to_owned();

@@ -14,7 +14,7 @@ use layout::{
     plan::{LoaderDisk, RootPartition},
     table::{Backup, Tables},
 };
-use linux::block::{Access, Device, DeviceError, partitions};
+use linux::block::{Access, Device, DeviceError};
 use machined::disk::{
     Outcome, System,
     find::Booted,
@@ -25,7 +25,7 @@ use machined::disk::{
 
 use crate::{
     disk::LoopDisk,
-    flashing::{put, tables},
+    flashing::{put, show, tables},
     image::{self, mark},
 };
 
@@ -132,18 +132,10 @@ fn boot(disk: &LoopDisk, left: u64) -> (Result<Outcome, StepError>, Vec<String>,
     (result, tools.formatted.into_inner(), medium.operations.get())
 }
 
-/// Off and on. The node's kernel takes the backup table when the primary is torn (`gpt` on its command line); this
-/// machine's may not, so the partitions in force are shown to it.
+/// Off and on.
 fn restart(disk: &mut LoopDisk) {
     disk.replug();
-    let tables = tables(disk);
-    let device = Device::open(&disk.path(), Access::Change).unwrap();
-    let seen: Vec<u32> = disk.disk().partitions.iter().map(|part| part.number).collect();
-    for (number, entry) in tables.table().expect("a table").entries() {
-        if !seen.contains(number) {
-            partitions::add(&device, *number, entry.range.start, entry.range.length).unwrap();
-        }
-    }
+    show(disk);
 }
 
 #[track_caller]
@@ -164,6 +156,7 @@ fn flashed(dir: &Path, sector: u16) -> LoopDisk {
     // An earlier life's file system where STATE will be.
     disk.backing().write_all_at(b"XFSB an earlier life", 1538 * MIB).unwrap();
     put(dir, &disk.path(), true).unwrap();
+    show(&disk);
     disk
 }
 

@@ -94,3 +94,48 @@ impl Keys {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::node::PartitionStatus;
+
+    /// A system disk whose META partition is a plain file.
+    fn disk(bytes: &[u8]) -> (tempfile::NamedTempFile, DiskStatus) {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        std::fs::write(file.path(), bytes).expect("written");
+        let meta = PartitionStatus {
+            number: 3,
+            label: spec::META.to_owned(),
+            device: file.path().into(),
+            start: 0,
+            size: meta::PARTITION_SIZE,
+            content: "meta".to_owned(),
+            mounted_on: None,
+        };
+        (file, DiskStatus { partitions: vec![meta], ..DiskStatus::default() })
+    }
+
+    #[test]
+    fn keys_outlive_the_handle() {
+        let (_file, disk) = disk(&meta::factory_image().expect("an image"));
+        let mut keys = Keys::open(&disk).expect("opens");
+        assert!(matches!(Keys::open(&disk), Err(KeysError::Device { .. })), "one user at a time");
+        for value in 0..3u8 {
+            keys.set(6, vec![value; 10]).expect("stored");
+            keys.set(10, vec![value]).expect("stored");
+        }
+        assert!(keys.delete(10).expect("stored") && !keys.delete(10).expect("nothing to do"));
+        assert!(matches!(keys.set(6, vec![0; meta::MAX_VALUE + 1]), Err(KeysError::Encode { key: 6, .. })));
+        drop(keys);
+        let keys = Keys::open(&disk).expect("opens");
+        assert_eq!((keys.get(6), keys.get(10)), (Some(&[2u8; 10][..]), None));
+    }
+
+    #[test]
+    fn a_damaged_or_missing_store_is_named() {
+        let (_file, corrupt) = disk(&vec![0; 1 << 20]);
+        assert!(matches!(Keys::open(&corrupt), Err(KeysError::Corrupt)));
+        assert!(matches!(Keys::open(&DiskStatus::default()), Err(KeysError::NoPartition)));
+    }
+}
