@@ -18,4 +18,4 @@ pub const SETTLE: Duration = Duration::from_secs(60);
 pub const MONITOR: Duration = Duration::from_secs(10);
 
 /// Pause between two looks at a condition.
-pub const POLL: Duration = Duration::from_millis(100);
+pub const POLL: Duration = Duration::from_millis(25);

@@ -215,7 +215,8 @@ impl Machine {
     fn platform(&self, args: &mut Args) {
         match self.arch {
             Arch::X86_64 => {
-                args.pair("-machine", "q35,graphics=off");
+                // Without the chipset's own SATA ports: a kernel waits for each of them.
+                args.pair("-machine", "q35,graphics=off,sata=off");
                 args.pair("-cpu", "Nehalem");
             }
             Arch::Arm64 => {

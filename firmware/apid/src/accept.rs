@@ -8,11 +8,10 @@ use std::{
     time::Duration,
 };
 
-use rustls::ServerConfig;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch},
     time::{sleep, timeout},
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
@@ -21,7 +20,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::transport::server::Connected;
 use wire::apid_config::Mode;
 
-use crate::peer::Peer;
+use crate::{Current, peer::Peer};
 
 /// Longest handshake.
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
@@ -43,7 +42,7 @@ pub(crate) struct Connection {
 /// The connections as they become ready.
 pub(crate) fn connections(
     listener: TcpListener,
-    tls: Arc<ServerConfig>,
+    current: watch::Receiver<Current>,
     mode: Mode,
     tasks: TaskTracker,
     stop: CancellationToken,
@@ -52,7 +51,7 @@ pub(crate) fn connections(
     let owner = tasks.clone();
     tasks.spawn(async move {
         let acceptor = Acceptor {
-            tls: tls.into(),
+            current,
             mode,
             handshakes: Arc::new(Semaphore::new(HANDSHAKES)),
             connections: Arc::new(Semaphore::new(CONNECTIONS)),
@@ -65,7 +64,7 @@ pub(crate) fn connections(
 }
 
 struct Acceptor {
-    tls: TlsAcceptor,
+    current: watch::Receiver<Current>,
     mode: Mode,
     handshakes: Arc<Semaphore>,
     connections: Arc<Semaphore>,
@@ -88,7 +87,8 @@ impl Acceptor {
                 log::warn!(target: "apid", "{address}: turned away, there are too many connections");
                 continue;
             };
-            let (tls, mode, ready, stop) = (self.tls.clone(), self.mode, self.ready.clone(), stop.clone());
+            let (tls, mode, ready, stop) =
+                (TlsAcceptor::from(Arc::clone(&self.current.borrow().tls)), self.mode, self.ready.clone(), stop.clone());
             tasks.spawn(async move {
                 let handshake = timeout(HANDSHAKE_LIMIT, tls.accept(stream));
                 let Some(ended) = stop.run_until_cancelled(handshake).await else { return };

@@ -3,22 +3,22 @@
 use std::{
     convert::Infallible,
     future::{Future, ready},
+    path::PathBuf,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
 };
 
 use http::{HeaderMap, HeaderName, Request, Response, header};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tonic::{
     Status,
     body::Body,
     transport::{Channel, Endpoint},
 };
 use tower::{Service, ServiceExt};
-use wire::apid_config::{ApidConfig, Mode};
 
-use crate::{hold::Held, peer::Peer, route::Route};
+use crate::{Current, hold::Held, peer::Peer};
 
 /// Bytes of one reply that wait in here for a slow client.
 const STREAM_WINDOW: u32 = 64 * 1024;
@@ -34,27 +34,23 @@ const ROLE: HeaderName = HeaderName::from_static(wire::ROLE_KEY);
 #[derive(Clone, Debug)]
 pub(crate) struct Forward {
     machined: Channel,
-    route: Arc<Route>,
+    current: watch::Receiver<Current>,
     calls: Arc<Semaphore>,
 }
 
 impl Forward {
-    pub(crate) fn new(config: ApidConfig) -> Self {
+    pub(crate) fn new(socket: PathBuf, current: watch::Receiver<Current>) -> Self {
         let endpoint = Endpoint::from_static("http://localhost")
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW);
-        Self {
-            machined: wire::unix::connect_lazy(endpoint, config.socket),
-            route: Arc::new(Route::new(config.mode == Mode::Running, &config.local_addresses, &config.hostname)),
-            calls: Arc::new(Semaphore::new(CALLS)),
-        }
+        Self { machined: wire::unix::connect_lazy(endpoint, socket), current, calls: Arc::new(Semaphore::new(CALLS)) }
     }
 
     async fn forward(self, mut request: Request<Body>) -> Result<Response<Body>, Status> {
         let Some(peer) = request.extensions().get::<Peer>().cloned() else {
             return Err(Status::internal("a call without a connection"));
         };
-        self.route.check(request.headers())?;
+        self.current.borrow().route.check(request.headers())?;
         let Ok(turn) = self.calls.try_acquire_owned() else {
             return Err(Status::resource_exhausted("too many calls at the same time; try again"));
         };

@@ -1,6 +1,7 @@
 //! The API gateway: TLS 1.3 on port 50000, every call forwarded to machined's socket as it is.
 //!
-//! - [`run`]: the daemon: reads [`ApidConfig`](wire::apid_config::ApidConfig) from standard input, then serves;
+//! - [`run`]: the daemon: reads [`ApidConfig`](wire::apid_config::ApidConfig)s from standard input ([`orders`]): serves
+//!   with the first, changes to each later one while connections stay open;
 //! - [`Gateway`]: the accept loop ([`accept`]), client certificates to roles ([`verify`], [`peer`]), and the proxy
 //!   ([`forward`]) with its rules about `node` metadata ([`route`]).
 //!
@@ -11,30 +12,31 @@
 mod accept;
 mod forward;
 mod hold;
+mod orders;
 mod peer;
 mod route;
 mod verify;
 
 use std::{
-    io::{self, Read},
+    io,
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    path::PathBuf,
     process::ExitCode,
     sync::Arc,
     time::Duration,
 };
 
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use wire::{
-    apid_config::{ApidConfig, Mode},
+    apid_config::{ApidConfig, MAX_LINE, Mode},
     tls::{Identity, TlsError},
 };
-use zeroize::Zeroizing;
 
 use forward::Forward;
+use orders::Orders;
+use route::Route;
 
-/// Most that is read from standard input, bytes.
-const MAX_CONFIG: u64 = 1024 * 1024;
 /// The kernel knows no such address family; the same number on both architectures.
 const EAFNOSUPPORT: i32 = 97;
 /// How long open calls may go on after the word to stop.
@@ -54,6 +56,18 @@ pub enum ApidError {
     Input {
         /// Cause.
         source: io::Error,
+    },
+    /// Standard input ended before it held a configuration.
+    #[error("standard input holds no configuration: apid is started by machined")]
+    NoInput,
+    /// Something on standard input never ends.
+    #[error("a line of standard input is longer than {MAX_LINE} bytes")]
+    TooLong,
+    /// A later configuration wants what holds for the life of the process.
+    #[error("{what} cannot change while apid runs")]
+    Fixed {
+        /// The field.
+        what: &'static str,
     },
     /// Standard input is no configuration.
     #[error("understand the configuration on standard input")]
@@ -96,35 +110,25 @@ pub enum ApidError {
 #[must_use]
 pub fn run() -> ExitCode {
     daemon::run("apid", async |daemon: daemon::Daemon| {
-        let gateway = Gateway::bind(read_config()?).await?;
+        let mut orders = Orders::from_stdin()?;
+        let first = orders.next().await?.ok_or(ApidError::NoInput)?;
+        let gateway = Gateway::bind(first).await?;
         log::info!(target: "apid", "listening on {}, {:?} mode", gateway.address(), gateway.mode);
+        let changer = gateway.changer();
+        daemon.tasks.spawn(daemon.stop.clone().run_until_cancelled_owned(orders.obey(changer)));
         gateway.serve(daemon.tasks.clone(), daemon.stop.clone()).await
     })
 }
 
-/// Standard input holds secrets: the text is wiped after use.
-fn read_config() -> Result<ApidConfig, ApidError> {
-    let mut text = Zeroizing::new(Vec::new());
-    io::stdin().take(MAX_CONFIG).read_to_end(&mut text).map_err(|source| ApidError::Input { source })?;
-    serde_json::from_slice(&text).map_err(|source| ApidError::Config { source })
-}
-
-/// A bound gateway.
-#[derive(Debug)]
-pub struct Gateway {
-    listener: TcpListener,
-    address: SocketAddr,
+/// What may change while apid serves; new connections and calls take the newest.
+#[derive(Clone, Debug)]
+struct Current {
     tls: Arc<rustls::ServerConfig>,
-    mode: Mode,
-    forward: Forward,
+    route: Arc<Route>,
 }
 
-impl Gateway {
-    /// Sets up TLS and binds the port.
-    ///
-    /// # Errors
-    /// When certificates or address cannot be used.
-    pub async fn bind(config: ApidConfig) -> Result<Self, ApidError> {
+impl Current {
+    fn new(config: &ApidConfig) -> Result<Self, ApidError> {
         let tls_failed = |source| ApidError::Tls { source };
         let identity = Identity::from_pem(&config.server_chain_pem, &config.server_key_pem).map_err(tls_failed)?;
         let clients = match config.mode {
@@ -135,7 +139,57 @@ impl Gateway {
                 Some(verify::client_verifier(roots)?)
             }
         };
-        let tls = wire::tls::server_config(identity, clients).map_err(tls_failed)?;
+        Ok(Self {
+            tls: wire::tls::server_config(identity, clients).map_err(tls_failed)?,
+            route: Arc::new(Route::new(config.mode == Mode::Running, &config.local_addresses, &config.hostname)),
+        })
+    }
+}
+
+/// Changes a running gateway to another configuration.
+#[derive(Debug)]
+pub struct Changer {
+    current: watch::Sender<Current>,
+    mode: Mode,
+    listen: SocketAddr,
+    socket: PathBuf,
+}
+
+impl Changer {
+    /// Connections that are made from now on, and calls that come from now on, see `config`. Open connections stay open.
+    ///
+    /// # Errors
+    /// When `config` cannot be used, or changes what is fixed; the former one stays in force.
+    pub fn change(&self, config: &ApidConfig) -> Result<(), ApidError> {
+        let fixed =
+            [("mode", config.mode == self.mode), ("listen", config.listen == self.listen), ("socket", config.socket == self.socket)];
+        if let Some((what, _)) = fixed.into_iter().find(|(_, same)| !same) {
+            return Err(ApidError::Fixed { what });
+        }
+        self.current.send_replace(Current::new(config)?);
+        Ok(())
+    }
+}
+
+/// A bound gateway.
+#[derive(Debug)]
+pub struct Gateway {
+    listener: TcpListener,
+    address: SocketAddr,
+    listen: SocketAddr,
+    socket: PathBuf,
+    mode: Mode,
+    current: watch::Sender<Current>,
+    forward: Forward,
+}
+
+impl Gateway {
+    /// Sets up TLS and binds the port.
+    ///
+    /// # Errors
+    /// When certificates or address cannot be used.
+    pub async fn bind(config: ApidConfig) -> Result<Self, ApidError> {
+        let current = watch::Sender::new(Current::new(&config)?);
         let listen = |source| ApidError::Listen { address: config.listen, source };
         let listener = match TcpListener::bind(config.listen).await {
             // A kernel without IPv6 (or with it switched off) has no `[::]`.
@@ -146,8 +200,14 @@ impl Gateway {
         }
         .map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
-        let mode = config.mode;
-        Ok(Self { listener, address, tls, mode, forward: Forward::new(config) })
+        let forward = Forward::new(config.socket.clone(), current.subscribe());
+        Ok(Self { listener, address, listen: config.listen, socket: config.socket, mode: config.mode, current, forward })
+    }
+
+    /// What changes this gateway's configuration while it serves.
+    #[must_use]
+    pub fn changer(&self) -> Changer {
+        Changer { current: self.current.clone(), mode: self.mode, listen: self.listen, socket: self.socket.clone() }
     }
 
     /// Where it listens.
@@ -161,7 +221,7 @@ impl Gateway {
     /// # Errors
     /// When the server itself fails; failing connections are logged.
     pub async fn serve(self, tasks: TaskTracker, stop: CancellationToken) -> Result<(), ApidError> {
-        let connections = accept::connections(self.listener, self.tls, self.mode, tasks, stop.clone());
+        let connections = accept::connections(self.listener, self.current.subscribe(), self.mode, tasks, stop.clone());
         let serving = tonic::transport::Server::builder()
             .initial_stream_window_size(WINDOWS.0)
             .initial_connection_window_size(WINDOWS.1)

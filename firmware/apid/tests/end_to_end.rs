@@ -33,6 +33,8 @@ struct World {
     ca: Authority,
     server: Identity,
     port: u16,
+    config: ApidConfig,
+    changer: apid::Changer,
     sources: Sources,
     stop: CancellationToken,
     machined: Option<JoinHandle<()>>,
@@ -58,10 +60,11 @@ async fn world(mode: Mode) -> World {
         socket: folder.path().join("s"),
     };
     let stop = CancellationToken::new();
-    let gateway = apid::Gateway::bind(config).await.expect("bound");
+    let gateway = apid::Gateway::bind(config.clone()).await.expect("bound");
     let port = gateway.address().port();
+    let changer = gateway.changer();
     tokio::spawn(gateway.serve(TaskTracker::new(), stop.clone()));
-    let mut world = World { folder, ca, server, port, sources, stop, machined: None };
+    let mut world = World { folder, ca, server, port, config, changer, sources, stop, machined: None };
     world.start_machined();
     world
 }
@@ -137,6 +140,35 @@ async fn certificates_decide_who_gets_in() {
     let late = SystemTime::now() - DAY * 2;
     let expired = world.ca.issue_client(&ClientRequest { common_name: None, organization: "os:admin", life: DAY }, late);
     assert!(!world.gets_in(Some(expired.expect("certificate"))).await, "expired");
+}
+
+#[tokio::test]
+async fn a_change_keeps_open_connections() {
+    let world = world(Mode::Running).await;
+    let mut early = world.client(Some(world.client_identity("os:admin"))).await.expect("connected");
+    early.version(()).await.expect("version");
+
+    // Another authority for clients, another name for the node.
+    let other = Authority::generate(AuthorityKind::Os, SystemTime::now()).expect("authority");
+    let config = ApidConfig { client_ca_pem: Some(other.cert_pem().to_owned()), hostname: "node-2".into(), ..world.config.clone() };
+    world.changer.change(&config).expect("changed");
+    let mut request = Request::new(());
+    request.metadata_mut().insert("node", "node-2".parse().expect("value"));
+    early.version(request).await.expect("the connection is open and the new name known");
+    assert!(!world.gets_in(Some(world.client_identity("os:admin"))).await, "the former authority");
+    let admin = other.issue_client(&ClientRequest { common_name: None, organization: "os:admin", life: DAY }, SystemTime::now());
+    assert!(world.gets_in(Some(admin.expect("certificate"))).await, "the new authority");
+
+    // What cannot be used, or is fixed, changes nothing.
+    for broken in [
+        ApidConfig { mode: Mode::Maintenance, ..config.clone() },
+        ApidConfig { listen: "127.0.0.1:1".parse().expect("address"), ..config.clone() },
+        ApidConfig { client_ca_pem: None, ..config.clone() },
+        ApidConfig { server_chain_pem: "rubbish".into(), ..config.clone() },
+    ] {
+        world.changer.change(&broken).expect_err("refused");
+    }
+    early.version(()).await.expect("still open");
 }
 
 #[tokio::test]

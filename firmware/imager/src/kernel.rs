@@ -204,7 +204,8 @@ fn make_command(context: &Context<'_>, step: &Step<'_>, work: &Path) -> std::pro
 }
 
 /// Prefix of the compiler's name; the build root is always x86_64.
-fn prefix(arch: Arch) -> &'static str {
+#[must_use]
+pub fn prefix(arch: Arch) -> &'static str {
     match arch {
         Arch::X86_64 => "",
         Arch::Arm64 => "aarch64-linux-gnu-",

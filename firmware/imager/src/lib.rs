@@ -29,6 +29,7 @@ pub mod elf;
 pub mod esp;
 pub mod fat;
 pub mod files;
+pub mod floor;
 pub mod glob;
 pub mod kconfig;
 pub mod kernel;
@@ -45,6 +46,7 @@ pub mod uki;
 
 pub use build::{build, limit};
 pub use compare::compare;
+pub use floor::floor;
 pub use legal::legal_info;
 pub use request::{BuildRequest, Built, Error, Event, LockState, PlainProgress, Profile, Progress};
 

@@ -77,7 +77,7 @@ pub fn build(context: &Context<'_>, kernel: &Kernel, programs: &Programs) -> Res
         let sources = Sources { wanted: &wanted, packages: &packages, unpacked: &unpacked, partitions: &partitions };
         stage(context, kernel, programs, &sources, &tree)?;
         examine(context, &tree)?;
-        pack(context, &step, &tree, draft)?;
+        pack(context, &step, &tree, draft, 0)?;
         cache::remove(STEP, &tree)
     })?;
     let image = folder.join("rootfs.erofs");
@@ -287,8 +287,12 @@ fn examine(context: &Context<'_>, tree: &Path) -> Result<(), Error> {
     })
 }
 
-/// Packs and seals. The file system's UUID and the salt follow from the content.
-fn pack(context: &Context<'_>, step: &Step<'_>, tree: &Path, draft: &Path) -> Result<(), Error> {
+/// Packs `tree` into `draft/rootfs.erofs`, at least `blocks` blocks long, and seals it into `draft/verity`. The file
+/// system's UUID and the salt follow from the content.
+///
+/// # Errors
+/// [`Error::Command`], [`Error::File`].
+pub fn pack(context: &Context<'_>, step: &Step<'_>, tree: &Path, draft: &Path, blocks: u64) -> Result<(), Error> {
     let image = draft.join("rootfs.erofs");
     step.say(&format!("packing with {}", context.board.compression));
     let listing = listing(tree)?;
@@ -307,7 +311,7 @@ fn pack(context: &Context<'_>, step: &Step<'_>, tree: &Path, draft: &Path) -> Re
             ])
             .args([&image, tree]),
     )?;
-    let data_bytes = image.metadata().map_err(step.file_error("measure", &image))?.len().next_multiple_of(BLOCK);
+    let data_bytes = image.metadata().map_err(step.file_error("measure", &image))?.len().next_multiple_of(BLOCK).max(blocks * BLOCK);
     let file = File::options().write(true).open(&image).map_err(step.file_error("open", &image))?;
     file.set_len(data_bytes).map_err(step.file_error("extend", &image))?;
     drop(file);

@@ -1,8 +1,10 @@
 //! The one multi-call program of the image: the base name of `argv[0]` says which part of the node it is.
 //!
-//! `/sbin/init` and `machined` are PID 1, `apid` is the API's front. No options on purpose: what a part needs comes
+//! `/sbin/init` and `machined` are PID 1, `apid` is the API's front, the kernel calls `modprobe`. No options on purpose: what a part needs comes
 //! from the kernel, the image, or its stdin.
 #![forbid(unsafe_code)]
+
+mod modprobe;
 
 use std::{env, path::Path, process::ExitCode};
 
@@ -14,6 +16,7 @@ fn main() -> ExitCode {
     match Path::new(&arg0).file_name().and_then(|name| name.to_str()) {
         Some("init" | "machined") => machined::run(),
         Some("apid") => apid::run(),
+        Some("modprobe") => modprobe::run(env::args_os().skip(1)),
         // The kernel may have been told init=/usr/bin/keelson.
         _ if std::process::id() == 1 => machined::run(),
         _ => {

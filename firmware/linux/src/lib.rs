@@ -10,6 +10,8 @@ pub mod clock;
 pub mod hostname;
 /// The kernel log, written and read.
 pub mod kmsg;
+/// Kernel modules, found and loaded.
+pub mod modules;
 /// Mounts and the mount table.
 pub mod mount;
 /// Sync, restart, power off.

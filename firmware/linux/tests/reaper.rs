@@ -1,8 +1,8 @@
 //! The reaper with many children at once. A process of its own: nothing else here may wait for children.
 
-use std::{sync::Arc, time::Duration};
+use std::{io::Write, sync::Arc, time::Duration};
 
-use linux::process::{Collect, Exit, Resource, Signal, Spec, orphans, run, signal, spawn, start_reaper};
+use linux::process::{Collect, Exit, Finished, Input, Resource, Signal, Spec, orphans, run, signal, spawn, start_reaper};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -77,12 +77,25 @@ fn children_left() -> usize {
     count
 }
 
+/// Like `run`, with something to read for the child.
+async fn run_with_input(mut spec: Spec, input: &[u8]) -> Finished {
+    let output = Arc::new(Collect::new(16 * 1024));
+    spec.output = Some(output.clone());
+    let mut child = spawn(&spec).expect("starts");
+    let mut stdin = child.stdin.take().expect("a pipe");
+    stdin.write_all(input).expect("room in the pipe");
+    drop(stdin);
+    let exit = timeout(LIMIT, child.exit).await.expect("in time").expect("collected");
+    timeout(LIMIT, child.output_end).await.expect("in time").expect("pumped");
+    Finished { exit, output: output.text() }
+}
+
 async fn settings() {
     let root = nix::unistd::geteuid().is_root();
     let mut spec = shell(
         "cat; echo err >&2; ulimit -n; echo $PATH $A; cat /proc/self/oom_score_adj; grep -E '^(NoNewPrivs|Cap|Groups|Uid)' /proc/self/status",
     );
-    spec.stdin = Some(b"from stdin\n".to_vec());
+    spec.stdin = Input::Pipe;
     spec.env = vec![("A".into(), "b".into())];
     spec.rlimits = vec![(Resource::RLIMIT_NOFILE, 64)];
     spec.oom_score_adj = Some(500);
@@ -91,7 +104,7 @@ async fn settings() {
         spec.user = Some(linux::process::User { uid: 50, gid: 50 });
         spec.drop_capabilities = true;
     }
-    let done = run(spec, LIMIT).await.expect("runs");
+    let done = run_with_input(spec, b"from stdin\n").await;
     assert!(done.exit.success(), "{done:?}");
     for wanted in ["from stdin\nerr\n64\n", "/usr/sbin:/usr/bin:/sbin:/bin b\n500\n", "NoNewPrivs:\t1"] {
         assert!(done.output.contains(wanted), "{wanted:?} is not in {:?}", done.output);

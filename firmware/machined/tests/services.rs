@@ -17,7 +17,13 @@ use wire::apid_config::{ApidConfig, Mode};
 /// Longest wait for a state; more than the pause before a restart.
 const LIMIT: Duration = Duration::from_secs(20);
 
-const SCRIPT: &str = "#!/bin/sh\ncat > \"$0.new\" && mv \"$0.new\" \"$0.told\"\necho started as $$\nexec sleep 1000\n";
+/// One line of output for each line of input.
+const SCRIPT: &str = r#"#!/bin/sh
+while IFS= read -r line; do
+  printf '%s' "$line" > "$0.new" && mv "$0.new" "$0.told"
+  echo "told as $$"
+done
+"#;
 
 async fn wait(node: &Node, what: &str, wanted: impl Fn(&ServiceStatus) -> bool) -> ServiceStatus {
     let mut services = node.services.subscribe();
@@ -80,8 +86,12 @@ async fn apid_is_started_restarted_and_stopped() {
     let mode = fs::metadata(folder.path().join("run/s")).expect("socket").permissions().mode() & 0o777;
     assert_eq!(mode, 0o660);
 
-    // It waits for an address, then starts in maintenance with a fingerprint for people.
-    wait(&node, "waiting", |service| service.state == ServiceState::Waiting).await;
+    // It starts in maintenance at once, with a fingerprint for people, and is told addresses as they come.
+    let config = wait_told(&node, &logs, &program, 1).await;
+    assert_eq!((config.mode, config.client_ca_pem.is_some()), (Mode::Maintenance, false));
+    let fingerprint = node.api.borrow().maintenance_fingerprint.clone();
+    assert!(fingerprint.is_some());
+    let first = wait(&node, "running", |service| service.pid.is_some()).await;
     node.network.send_modify(|network| {
         network.hostname = "node-1".into();
         network.links = vec![LinkStatus {
@@ -92,28 +102,34 @@ async fn apid_is_started_restarted_and_stopped() {
             source: "dhcp".into(),
         }];
     });
-    let config = wait_told(&node, &logs, &program, 1).await;
-    assert_eq!((config.mode, config.client_ca_pem.is_some()), (Mode::Maintenance, false));
+    let config = wait_told(&node, &logs, &program, 2).await;
     assert!(config.local_addresses.contains(&"10.0.2.15".parse().expect("address")));
-    assert!(node.api.borrow().maintenance_fingerprint.is_some());
-    let first = wait(&node, "running", |service| service.pid.is_some()).await;
+    assert_eq!(config.hostname, "node-1");
+    assert_eq!(node.api.borrow().maintenance_fingerprint, fingerprint);
 
     // A configuration: started anew, with client certificates asked for.
     let text = controlplane();
     let parsed = machine_config::Config::parse(&text).expect("valid");
     let active = ActiveConfig { text, source: "api", config: parsed.config };
     node.config.send_replace(ConfigStatus { active: Some(Arc::new(active)), error: None });
-    let config = wait_told(&node, &logs, &program, 2).await;
+    let config = wait_told(&node, &logs, &program, 3).await;
     assert_eq!((config.mode, config.client_ca_pem.is_some()), (Mode::Running, true));
     assert_eq!(node.api.borrow().maintenance_fingerprint, None);
     let second = wait(&node, "running anew", |service| service.pid.is_some_and(|pid| Some(pid) != first.pid)).await;
+
+    // Another name: the same process is told, with a certificate for it.
+    node.network.send_modify(|network| network.hostname = "node-2".into());
+    let renamed = wait_told(&node, &logs, &program, 4).await;
+    assert_eq!(renamed.hostname, "node-2");
+    assert_ne!(renamed.server_chain_pem, config.server_chain_pem);
+    assert_eq!(wait(&node, "still running", |service| service.pid.is_some()).await.pid, second.pid);
 
     // It dies: failed, then started again after a pause.
     let pid = nix::unistd::Pid::from_raw(second.pid.expect("pid").cast_signed());
     nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).expect("killed");
     let failed = wait(&node, "failed", |service| service.events.iter().any(|event| event.state == ServiceState::Failed)).await;
     let message = failed.events.iter().find(|event| event.state == ServiceState::Failed).expect("failed");
-    assert!(message.message.contains("killed by SIGKILL") && message.message.contains("started as"), "{}", message.message);
+    assert!(message.message.contains("killed by SIGKILL") && message.message.contains("told as"), "{}", message.message);
     wait(&node, "running again", |service| service.pid.is_some_and(|pid| Some(pid) != second.pid)).await;
 
     // Nothing listens on port 1: health says so, in time.

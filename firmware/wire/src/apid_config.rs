@@ -1,4 +1,5 @@
-//! What machined tells apid when it starts it: one JSON document on standard input.
+//! What machined tells apid: JSON documents on its standard input, one a line. The first is what it starts with, each
+//! later one takes the place of the one before it without cutting a connection.
 
 use std::{fmt, net::IpAddr, net::SocketAddr, path::PathBuf};
 
@@ -16,7 +17,11 @@ pub enum Mode {
     Running,
 }
 
-/// apid's whole configuration. apid reads no file; when something changes machined starts it anew.
+/// Longest line, bytes.
+pub const MAX_LINE: usize = 1024 * 1024;
+
+/// apid's whole configuration. apid reads no file. `mode`, `listen` and `socket` hold for the life of the process;
+/// everything else can be changed by a later line.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ApidConfig {
@@ -36,6 +41,18 @@ pub struct ApidConfig {
     pub hostname: String,
     /// machined's socket.
     pub socket: PathBuf,
+}
+
+impl ApidConfig {
+    /// As the line that apid reads, line break included. Secret.
+    ///
+    /// # Errors
+    /// When the socket's path is not UTF-8.
+    pub fn to_line(&self) -> Result<Zeroizing<Vec<u8>>, serde_json::Error> {
+        let mut line = Zeroizing::new(serde_json::to_vec(self)?);
+        line.push(b'\n');
+        Ok(line)
+    }
 }
 
 impl fmt::Debug for ApidConfig {
@@ -66,8 +83,9 @@ mod tests {
             hostname: "node-1".into(),
             socket: crate::MACHINED_SOCKET.into(),
         };
-        let text = serde_json::to_string(&config).expect("encode");
-        assert_eq!(serde_json::from_str::<ApidConfig>(&text).expect("decode"), config);
+        let line = config.to_line().expect("encode");
+        assert_eq!(line.iter().filter(|byte| **byte == b'\n').count(), 1);
+        assert_eq!(serde_json::from_slice::<ApidConfig>(&line).expect("decode"), config);
         assert!(!format!("{config:?}").contains("secret"));
     }
 }

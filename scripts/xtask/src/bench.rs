@@ -27,7 +27,9 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> Result<()> {
     let arches: Vec<Arch> = arguments.arch.map_or(Arch::ALL.to_vec(), |arch| vec![arch]);
     for arch in &arches {
-        image::build(&image::Arguments::of(arch.board(), Profile::Release))?;
+        let board = image::Arguments::of(arch.board(), Profile::Release);
+        image::build(&board)?;
+        image::floor(&board)?;
     }
     let report = qemu::bench::boot(&arches, arguments.repetitions, &|line| eprintln!("{line}"))?;
     if arguments.json {

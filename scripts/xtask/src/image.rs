@@ -45,6 +45,12 @@ pub fn build(arguments: &Arguments) -> Result<Built> {
     imager::build(&request(arguments)?, &PlainProgress::default()).with_context(|| format!("build {}", arguments.board))
 }
 
+/// Builds what the bench compares a built board with.
+pub fn floor(arguments: &Arguments) -> Result<()> {
+    imager::floor(&request(arguments)?, &PlainProgress::default()).with_context(|| format!("build the floor of {}", arguments.board))?;
+    Ok(())
+}
+
 /// Collects licence texts and the list of sources of what is in the image, and says where.
 pub fn legal_info(arguments: &Arguments) -> Result<()> {
     let folder = imager::legal_info(&request(arguments)?, &PlainProgress::default());

@@ -2,22 +2,29 @@
 
 use std::{
     fs::{File, OpenOptions},
-    io::{self, PipeReader, Seek, Write},
+    io::{self, PipeReader, PipeWriter},
     os::{fd::AsRawFd, unix::process::CommandExt},
     process::{Command, Stdio},
 };
 
-use nix::sys::memfd::{MFdFlags, memfd_create};
-
-use super::{PATH, ProcessError, Spec, User};
+use super::{Input, PATH, ProcessError, Spec, User};
 
 /// `_LINUX_CAPABILITY_VERSION_3`: two 32-bit words a set.
 const CAPABILITY_VERSION: u32 = 0x2008_0522;
 
-/// Starts the process. The reader is the end of its output pipe, when `spec.output` is set.
+/// A process that was started.
+pub(super) struct Started {
+    pub(super) pid: u32,
+    /// The end of its input pipe, when one was asked for.
+    pub(super) stdin: Option<PipeWriter>,
+    /// The end of its output pipe, when `spec.output` is set.
+    pub(super) output: Option<PipeReader>,
+}
+
+/// Starts the process.
 ///
 /// The caller holds the reaper's lock: `Command::spawn` itself waits for a child whose exec failed.
-pub(super) fn start(spec: &Spec) -> Result<(u32, Option<PipeReader>), ProcessError> {
+pub(super) fn start(spec: &Spec) -> Result<Started, ProcessError> {
     let failed = |what| move |source| ProcessError::Prepare { program: spec.program.clone(), what, source };
     let mut command = Command::new(&spec.program);
     if let Some(arg0) = &spec.arg0 {
@@ -25,10 +32,17 @@ pub(super) fn start(spec: &Spec) -> Result<(u32, Option<PipeReader>), ProcessErr
     }
     command.args(&spec.args).env_clear().env("PATH", PATH).envs(spec.env.iter().map(|(key, value)| (key, value)));
     command.current_dir("/");
-    command.stdin(match &spec.stdin {
-        Some(bytes) => Stdio::from(memory_file(bytes).map_err(failed("stdin"))?),
-        None => Stdio::null(),
-    });
+    let stdin = match spec.stdin {
+        Input::Pipe => {
+            let (reader, writer) = io::pipe().map_err(failed("the input pipe"))?;
+            command.stdin(reader);
+            Some(writer)
+        }
+        Input::Null => {
+            command.stdin(Stdio::null());
+            None
+        }
+    };
     let reader = if spec.output.is_some() {
         let (reader, writer) = io::pipe().map_err(failed("the output pipe"))?;
         command.stdout(writer.try_clone().map_err(failed("the output pipe"))?).stderr(writer);
@@ -43,15 +57,7 @@ pub(super) fn start(spec: &Spec) -> Result<(u32, Option<PipeReader>), ProcessErr
     // memory that it only reads; it neither allocates, frees, locks nor panics (no indexing, no unwrap).
     unsafe { command.pre_exec(move || settings.apply()) };
     let child = command.spawn().map_err(|source| ProcessError::Spawn { program: spec.program.clone(), source })?;
-    Ok((child.id(), reader))
-}
-
-/// Anonymous memory holding `bytes`, at its beginning.
-fn memory_file(bytes: &[u8]) -> io::Result<File> {
-    let mut file = File::from(memfd_create(c"stdin", MFdFlags::MFD_CLOEXEC)?);
-    file.write_all(bytes)?;
-    file.rewind()?;
-    Ok(file)
+    Ok(Started { pid: child.id(), stdin, output: reader })
 }
 
 /// Everything the child does to itself, prepared so that it needs no memory.

@@ -7,7 +7,13 @@ mod child;
 mod output;
 mod reaper;
 
-use std::{ffi::OsString, io, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    ffi::OsString,
+    io::{self, PipeWriter},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
 pub use nix::sys::{resource::Resource, signal::Signal};
 pub use output::{Collect, LineSink, LineSplitter, MAX_LINE};
@@ -27,6 +33,16 @@ pub struct User {
     pub uid: u32,
     /// Group id.
     pub gid: u32,
+}
+
+/// Standard input of a child.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Input {
+    /// `/dev/null`.
+    #[default]
+    Null,
+    /// A pipe whose other end is [`Child::stdin`].
+    Pipe,
 }
 
 /// A process to be started. Starts in its own session, with an environment of [`PATH`] and `env` only.
@@ -52,8 +68,8 @@ pub struct Spec {
     pub drop_capabilities: bool,
     /// Limits, soft and hard alike.
     pub rlimits: Vec<(Resource, u64)>,
-    /// What the child reads on stdin (secrets allowed: lives in anonymous memory); `/dev/null` when absent.
-    pub stdin: Option<Vec<u8>>,
+    /// What the child reads on stdin.
+    pub stdin: Input,
     /// Takes the lines of stdout and stderr; `/dev/null` when absent.
     pub output: Option<Arc<dyn LineSink>>,
 }
@@ -72,6 +88,8 @@ pub struct Child {
     pub pid: u32,
     /// Resolves when the process has ended and is collected.
     pub exit: oneshot::Receiver<Exit>,
+    /// Its standard input, with [`Input::Pipe`]. A pipe takes 64 KiB before a write to it waits for the child.
+    pub stdin: Option<PipeWriter>,
     /// Resolves when everything it (and what inherited its output) wrote has reached the sink.
     pub output_end: oneshot::Receiver<()>,
 }
@@ -141,13 +159,15 @@ pub struct Finished {
     pub output: String,
 }
 
-/// Starts a tool, collects its output (replacing `spec.output`) and waits for its end, at most `limit`.
+/// Starts a tool, collects its output (replacing `spec.output`) and waits for its end, at most `limit`. It has nothing
+/// to read (replacing `spec.stdin`).
 ///
 /// # Errors
 /// As [`spawn`]; [`ProcessError::TimedOut`] after killing it.
 pub async fn run(mut spec: Spec, limit: Duration) -> Result<Finished, ProcessError> {
     let output = Arc::new(Collect::new(RUN_OUTPUT));
     spec.output = Some(output.clone());
+    spec.stdin = Input::Null;
     let child = spawn(&spec)?;
     let ended = timeout(limit, async {
         // A dropped sender cannot happen while the reaper lives; 255 then says "ended, nobody knows how".

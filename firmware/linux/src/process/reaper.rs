@@ -25,7 +25,11 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{Child, Exit, ProcessError, Spec, child, output};
+use super::{
+    Child, Exit, ProcessError, Spec,
+    child::{self, Started},
+    output,
+};
 
 static REAPER: OnceLock<Reaper> = OnceLock::new();
 
@@ -80,12 +84,12 @@ pub fn spawn(spec: &Spec) -> Result<Child, ProcessError> {
     let (exit_sender, exit) = oneshot::channel();
     let mut table = reaper.lock();
     let started = child::start(spec);
-    if let Ok((pid, _)) = &started {
-        table.insert(pid.cast_signed(), exit_sender);
+    if let Ok(started) = &started {
+        table.insert(started.pid.cast_signed(), exit_sender);
     }
     drop(table);
     reaper.collect();
-    let (pid, reader) = started?;
+    let Started { pid, stdin, output: reader } = started?;
     let (output_sender, output_end) = oneshot::channel();
     if let (Some(reader), Some(sink)) = (reader, spec.output.clone()) {
         let stop = reaper.stop.clone();
@@ -102,7 +106,7 @@ pub fn spawn(spec: &Spec) -> Result<Child, ProcessError> {
             &reaper.runtime,
         );
     }
-    Ok(Child { pid, exit, output_end })
+    Ok(Child { pid, exit, stdin, output_end })
 }
 
 /// Sends a signal to a process started by [`spawn`]; `false` when it has ended already.

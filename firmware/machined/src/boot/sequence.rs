@@ -73,7 +73,14 @@ fn list(machine: &Arc<Machine>) -> Vec<Phase> {
                 step("watchdog", OnError::Report, watchdog),
             ],
         ),
-        Phase::new("disk", vec![step("startNetwork", OnError::Report, start_network), bring_up_disk(machine)]),
+        Phase::new(
+            "disk",
+            vec![
+                step("startNetwork", OnError::Report, start_network),
+                Step::blocking("pinModules", OnError::Report, setup::pin_modules),
+                bring_up_disk(machine),
+            ],
+        ),
         Phase::new("config", vec![load_config(machine)]),
         Phase::new("api", vec![step("startServices", OnError::Fatal, start_services)]),
         Phase::new("console", vec![step("startConsole", OnError::Report, start_console)]),

@@ -18,6 +18,9 @@ use super::facts::Release;
 /// Open files of PID 1 and of every service that sets nothing else.
 const OPEN_FILES: u64 = 1_048_576;
 
+/// A module without hardware or behaviour of its own, that every kernel of ours has.
+const PIN: &str = "crc16";
+
 /// User and group that apid runs as.
 const APID: u32 = 50;
 
@@ -45,6 +48,10 @@ pub enum SetupError {
     CtrlAltDel(#[from] linux::power::PowerError),
     #[error("set the host name")]
     Hostname { source: io::Error },
+    #[error(transparent)]
+    Module(#[from] linux::modules::ModuleError),
+    #[error("the kernel would take modules from anywhere: it has no LoadPin that is enforced")]
+    NotPinned,
     #[error("save the time to {CLOCK_FILE}")]
     SaveClock { source: io::Error },
 }
@@ -164,6 +171,16 @@ pub fn basics() -> Result<(), SetupError> {
         linux::hostname::set("keelson").map_err(failed)?;
     }
     Ok(())
+}
+
+/// Loads one module, so that the kernel takes modules and firmware from this root only from now on (LoadPin pins the
+/// file system of the first one it sees). Before anything that could have a module of its own.
+///
+/// # Errors
+/// [`SetupError::Module`], [`SetupError::NotPinned`].
+pub fn pin_modules() -> Result<(), SetupError> {
+    linux::modules::Modules::of_this_kernel()?.load(PIN)?;
+    if linux::modules::pinned() { Ok(()) } else { Err(SetupError::NotPinned) }
 }
 
 /// Raises the clock to the latest of RTC, image build time and last saved time. Gives the text for people when it had

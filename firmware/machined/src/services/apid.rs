@@ -1,19 +1,23 @@
-//! The service apid: a process of its own, restarted when it ends or when what it was told is no longer so.
+//! The service apid: a process of its own. It is told what has changed (addresses, host name, certificates) while it
+//! runs; it is started anew when it ends, and when maintenance ends or begins.
 
 use std::{
+    io::PipeWriter,
     net::SocketAddr,
     path::PathBuf,
     sync::Arc,
     time::{Duration, SystemTime},
 };
 
-use linux::process::{self, Child, Exit, Signal, Spec};
+use linux::process::{self, Child, Exit, Input, Signal, Spec};
 use pki::Secret;
 use tokio::{
-    net::TcpStream,
+    io::AsyncWriteExt,
+    net::{TcpStream, unix::pipe},
     time::{Instant, sleep, sleep_until, timeout},
 };
 use tokio_util::sync::CancellationToken;
+use wire::apid_config::ApidConfig;
 
 use super::{
     apid_plan::{ConfigText, Inputs, Plan, is_stale, plan},
@@ -28,10 +32,10 @@ use crate::{
 pub const ID: &str = "apid";
 /// Pause before a service that ended by itself is started again.
 const RESTART_PAUSE: Duration = Duration::from_secs(5);
-/// How long the first start waits for an address: without one nobody can reach the API anyway.
-const ADDRESS_WAIT: Duration = Duration::from_secs(5);
-/// Changes that come together cause one restart.
-const SETTLE: Duration = Duration::from_millis(300);
+/// Changes that come together are told together.
+const SETTLE: Duration = Duration::from_millis(20);
+/// Longest wait for apid to take what it is told; one that does not is started anew.
+const TELL_LIMIT: Duration = Duration::from_secs(5);
 /// Health check: pause until the first success, then between checks, and the limit of one.
 const FIRST_CHECK: Duration = Duration::from_millis(20);
 const CHECK_PERIOD: Duration = Duration::from_secs(5);
@@ -77,22 +81,13 @@ pub struct Apid {
 impl Apid {
     /// Keeps the process running until told to stop.
     pub async fn run(self) {
-        self.board.state(ID, ServiceState::Waiting, "Waiting for an address");
         let mut inputs = Inputs::default();
-        let first = async {
-            // The sender lives in the node.
-            let _ = self.node.network.subscribe().wait_for(|network| network.addresses().next().is_some()).await;
-        };
-        tokio::select! {
-            () = self.stop.cancelled() => return self.board.state(ID, ServiceState::Finished, "Service was never started"),
-            _ = timeout(ADDRESS_WAIT, first) => {}
-        }
         let mut key = None;
         loop {
             let active = self.refresh(&mut inputs);
             self.board.state(ID, ServiceState::Preparing, "Making certificates");
             let ended = match self.start(&inputs, active, &mut key).await {
-                Ok(child) => self.watch(child, &inputs).await,
+                Ok((child, orders)) => self.watch(child, orders, &mut inputs, &mut key).await,
                 Err(problem) => {
                     self.board.state(ID, ServiceState::Failed, &problem);
                     self.pause().await
@@ -131,49 +126,102 @@ impl Apid {
         active
     }
 
-    /// Starts the process. Keys are made and the program is read from the disk: not in the reactor.
-    async fn start(&self, inputs: &Inputs, active: Option<Arc<ActiveConfig>>, key: &mut Option<Secret>) -> Result<Child, String> {
-        let (settings, inputs, output) = (self.settings.clone(), inputs.clone(), self.logs.ring(ID));
-        let known = key.take();
-        let job = move || launch(&settings, &inputs, active.as_deref(), known.as_ref(), output);
-        let launched = tokio::task::spawn_blocking(job).await;
-        let Launched { child, fingerprint, warning, key: used } = launched.map_err(|_| "the start failed unexpectedly".to_owned())??;
+    /// Makes certificates for the inputs and tells people what they have to know. Not in the reactor: keys take time.
+    async fn plan(&self, inputs: &Inputs, active: Option<Arc<ActiveConfig>>, key: &mut Option<Secret>) -> Result<ApidConfig, String> {
+        let (settings, inputs, known) = (self.settings.clone(), inputs.clone(), key.take());
+        let job = move || {
+            let config = active.as_deref().map(|active| &active.config);
+            plan(&inputs, config, known.as_ref(), settings.listen, &settings.socket, SystemTime::now())
+        };
+        let planned = tokio::task::spawn_blocking(job).await.map_err(|_| "making certificates failed unexpectedly".to_owned())?;
+        let Plan { config, fingerprint, warning, key: used } =
+            planned.map_err(|error| format!("make certificates: {}", daemon::report(&error)))?;
         *key = Some(used);
         if let Some(warning) = warning {
             self.node.warnings.push(warning);
         }
-        self.board.pid(ID, Some(child.pid));
-        let port = Some(self.settings.listen.port());
-        self.node.api.send_replace(ApiStatus { port, maintenance_fingerprint: fingerprint });
-        let program = self.settings.program.display();
-        self.board.state(ID, ServiceState::Running, &format!("Process {program} started with PID {}", child.pid));
-        Ok(child)
+        let status = ApiStatus { port: Some(self.settings.listen.port()), maintenance_fingerprint: fingerprint };
+        self.node.api.send_if_modified(|known| {
+            let other = *known != status;
+            *known = status;
+            other
+        });
+        Ok(config)
+    }
+
+    /// Starts the process and tells it its first configuration. The program is read from the disk: not in the reactor.
+    async fn start(
+        &self,
+        inputs: &Inputs,
+        active: Option<Arc<ActiveConfig>>,
+        key: &mut Option<Secret>,
+    ) -> Result<(Child, pipe::Sender), String> {
+        let config = self.plan(inputs, active, key).await?;
+        let spec = spec(&self.settings, self.logs.ring(ID));
+        let spawned = tokio::task::spawn_blocking(move || process::spawn(&spec)).await;
+        let spawned = spawned.map_err(|_| "the start failed unexpectedly".to_owned())?;
+        let mut child = spawned.map_err(|error| daemon::report(&error).to_string())?;
+        let orders = child.stdin.take().ok_or("no pipe to the process").map_err(str::to_owned).and_then(sender);
+        let told = match orders {
+            Ok(mut orders) => tell(&mut orders, &config).await.map(|()| orders),
+            Err(problem) => Err(problem),
+        };
+        match told {
+            Ok(orders) => {
+                self.board.pid(ID, Some(child.pid));
+                let program = self.settings.program.display();
+                self.board.state(ID, ServiceState::Running, &format!("Process {program} started with PID {}", child.pid));
+                Ok((child, orders))
+            }
+            Err(problem) => {
+                terminate(child).await;
+                let last = self.logs.ring(ID).tail(1).pop().unwrap_or_default();
+                Err(format!("{problem}; last line: {last}"))
+            }
+        }
     }
 
     /// Watches a running process: health, changes, the word to stop.
-    async fn watch(&self, mut child: Child, inputs: &Inputs) -> Ended {
-        let (started, made) = (Instant::now(), SystemTime::now());
+    async fn watch(&self, mut child: Child, mut orders: pipe::Sender, inputs: &mut Inputs, key: &mut Option<Secret>) -> Ended {
+        let started = Instant::now();
+        let mut made = SystemTime::now();
         let mut next_check = started + FIRST_CHECK;
         let mut healthy = false;
-        // Outside the loop: a pause in it must not begin anew with every health check.
-        let changed = self.changed(inputs);
-        tokio::pin!(changed);
-        let ended = loop {
-            tokio::select! {
-                () = self.stop.cancelled() => break Ended::Stop,
-                exit = &mut child.exit => break Ended::ByItself(exit.unwrap_or(Exit::Code(255))),
-                () = &mut changed => break Ended::Changed,
-                () = sleep_until(next_check) => {
-                    let result = check(self.settings.listen.port()).await;
-                    healthy = healthy || result.is_ok();
-                    if healthy || started.elapsed() > CHECK_PATIENCE {
-                        self.board.health(ID, result);
+        let ended = 'running: loop {
+            // Outside the inner loop: a pause in it must not begin anew with every health check.
+            let seen = inputs.clone();
+            let changed = self.changed(&seen);
+            tokio::pin!(changed);
+            loop {
+                tokio::select! {
+                    () = self.stop.cancelled() => break 'running Ended::Stop,
+                    exit = &mut child.exit => break 'running Ended::ByItself(exit.unwrap_or(Exit::Code(255))),
+                    () = &mut changed => break,
+                    () = sleep_until(next_check) => {
+                        let result = check(self.settings.listen.port()).await;
+                        healthy = healthy || result.is_ok();
+                        if healthy || started.elapsed() > CHECK_PATIENCE {
+                            self.board.health(ID, result);
+                        }
+                        next_check = Instant::now() + if healthy { CHECK_PERIOD } else { FIRST_CHECK };
+                        if is_stale(made, SystemTime::now()) {
+                            break;
+                        }
                     }
-                    if is_stale(made, SystemTime::now()) {
-                        break Ended::Changed;
-                    }
-                    next_check = Instant::now() + if healthy { CHECK_PERIOD } else { FIRST_CHECK };
                 }
+            }
+            let active = self.refresh(inputs);
+            if inputs.config.is_some() != seen.config.is_some() {
+                break Ended::Changed;
+            }
+            made = SystemTime::now();
+            let told = match self.plan(inputs, active, key).await {
+                Ok(config) => tell(&mut orders, &config).await,
+                Err(problem) => Err(problem),
+            };
+            if let Err(problem) = told {
+                log::warn!(target: "services", "{ID} is started anew: {problem}");
+                break Ended::Changed;
             }
         };
         if !matches!(ended, Ended::ByItself(_)) {
@@ -185,7 +233,7 @@ impl Apid {
         ended
     }
 
-    /// Waits until apid should be started anew. Cancel-safe: it compares, it does not count changes.
+    /// Waits until apid should be told something new. Cancel-safe: it compares, it does not count changes.
     async fn changed(&self, inputs: &Inputs) {
         let mut network = self.node.network.subscribe();
         let mut config = self.node.config.subscribe();
@@ -206,39 +254,33 @@ impl Apid {
     }
 }
 
-/// A process that was started and what people are told about it.
-struct Launched {
-    child: Child,
-    fingerprint: Option<String>,
-    warning: Option<&'static str>,
-    key: Secret,
-}
-
-/// Makes certificates and starts the process with them.
-fn launch(
-    settings: &ApidSettings,
-    inputs: &Inputs,
-    active: Option<&ActiveConfig>,
-    key: Option<&Secret>,
-    output: Arc<Ring>,
-) -> Result<Launched, String> {
-    let config = active.map(|active| &active.config);
-    let Plan { config, fingerprint, warning, key } = plan(inputs, config, key, settings.listen, &settings.socket, SystemTime::now())
-        .map_err(|error| format!("make certificates: {}", daemon::report(&error)))?;
-    let stdin = serde_json::to_vec(&config).map_err(|error| format!("encode the start configuration: {error}"))?;
-    let spec = Spec {
+/// How the process is started.
+fn spec(settings: &ApidSettings, output: Arc<Ring>) -> Spec {
+    Spec {
         program: settings.program.clone(),
         user: settings.user,
         cgroup: settings.cgroup.clone(),
         oom_score_adj: settings.oom_score,
         no_new_privs: true,
         drop_capabilities: true,
-        stdin: Some(stdin),
+        stdin: Input::Pipe,
         output: Some(output),
         ..Spec::default()
-    };
-    let child = process::spawn(&spec).map_err(|error| daemon::report(&error).to_string())?;
-    Ok(Launched { child, fingerprint, warning, key })
+    }
+}
+
+fn sender(stdin: PipeWriter) -> Result<pipe::Sender, String> {
+    pipe::Sender::from_owned_fd(stdin.into()).map_err(|error| format!("use the pipe to the process: {error}"))
+}
+
+/// Writes a configuration to the process.
+async fn tell(orders: &mut pipe::Sender, config: &ApidConfig) -> Result<(), String> {
+    let line = config.to_line().map_err(|error| format!("encode the configuration: {error}"))?;
+    match timeout(TELL_LIMIT, orders.write_all(&line)).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => Err(format!("tell the process its configuration: {error}")),
+        Err(_) => Err(format!("the process did not take its configuration within {} s", TELL_LIMIT.as_secs())),
+    }
 }
 
 /// SIGTERM, a grace period, SIGKILL; returns once the process is collected.

@@ -18,7 +18,7 @@ const MAINTENANCE_NAME: &str = "maintenance-service.talos.dev";
 /// Addresses of this host that every certificate has.
 const LOOPBACK: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
 
-/// Everything that decides how apid runs; a difference means that it is restarted.
+/// Everything that decides what apid is told.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Inputs {
     /// All addresses that the node has had since it started, sorted.
@@ -57,11 +57,11 @@ pub struct Plan {
     pub fingerprint: Option<String>,
     /// What a person should know.
     pub warning: Option<&'static str>,
-    /// The server key, for the next start in maintenance.
+    /// The server key, for the next time in maintenance.
     pub key: Secret,
 }
 
-/// Plans a start of apid with fresh certificates. In maintenance `key`, when there is one, is certified again: people
+/// Plans what apid is told, with fresh certificates. In maintenance `key`, when there is one, is certified again: people
 /// compare its fingerprint with the console's, so it must not change when an address arrives.
 ///
 /// # Errors

@@ -1,0 +1,109 @@
+//! Kernel modules: which files a name stands for, and handing them to the kernel.
+//!
+//! [`Index`] is pure and reads the text files that `depmod` makes (modprobe's manual, depmod.d(5)). [`load`] hands over
+//! the file as it is: the kernel unpacks it and LoadPin sees where it comes from.
+
+mod index;
+
+use std::{
+    ffi::CString,
+    fs::{self, File},
+    io,
+    path::{Path, PathBuf},
+};
+
+pub use index::{Index, Wanted};
+use nix::{
+    errno::Errno,
+    kmod::{ModuleInitFlags, finit_module},
+};
+
+/// `MODULE_INIT_COMPRESSED_FILE` of `linux/module.h`.
+const COMPRESSED: u32 = 4;
+
+/// A module could not be found or loaded.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the fields are the object and the cause of the operation in the message")]
+pub enum ModuleError {
+    #[error("read the list of modules {path}")]
+    List { path: PathBuf, source: io::Error },
+    #[error("no module answers to {name}")]
+    Unknown { name: String },
+    #[error("open module {path}")]
+    Open { path: PathBuf, source: io::Error },
+    #[error("load module {path}")]
+    Load { path: PathBuf, source: io::Error },
+}
+
+/// The modules of one kernel on disk.
+#[derive(Debug)]
+pub struct Modules {
+    folder: PathBuf,
+    index: Index,
+}
+
+impl Modules {
+    /// Those of the running kernel.
+    ///
+    /// # Errors
+    /// [`ModuleError::List`].
+    pub fn of_this_kernel() -> Result<Self, ModuleError> {
+        let path = Path::new("/proc/sys/kernel/osrelease");
+        let release = fs::read_to_string(path).map_err(|source| ModuleError::List { path: path.into(), source })?;
+        Self::open(&Path::new("/usr/lib/modules").join(release.trim()))
+    }
+
+    /// Those in a folder that `depmod` has worked on.
+    ///
+    /// # Errors
+    /// [`ModuleError::List`].
+    pub fn open(folder: &Path) -> Result<Self, ModuleError> {
+        let read = |name: &str| {
+            let path = folder.join(name);
+            fs::read_to_string(&path).map_err(|source| ModuleError::List { path, source })
+        };
+        let index = Index::parse(&read("modules.dep")?, &read("modules.alias")?, &read("modules.softdep")?, &read("modules.builtin")?);
+        Ok(Self { folder: folder.to_owned(), index })
+    }
+
+    /// Loads every module that `name` (a module's or an alias) stands for, what it needs first. Gives how many files the
+    /// kernel took; those that are loaded or built in already are none.
+    ///
+    /// # Errors
+    /// [`ModuleError::Unknown`]; [`ModuleError::Open`], [`ModuleError::Load`] of the first one that failed and is needed.
+    pub fn load(&self, name: &str) -> Result<usize, ModuleError> {
+        let files = match self.index.resolve(name) {
+            Wanted::Files(files) => files,
+            Wanted::BuiltIn => return Ok(0),
+            Wanted::Unknown => return Err(ModuleError::Unknown { name: name.to_owned() }),
+        };
+        let mut taken = 0;
+        for file in files {
+            taken += usize::from(load(&self.folder.join(file), "")?);
+        }
+        Ok(taken)
+    }
+}
+
+/// Loads one module file with its parameters (`name=value`, space between); `false` when it is loaded already.
+///
+/// # Errors
+/// [`ModuleError::Open`], [`ModuleError::Load`].
+pub fn load(path: &Path, parameters: &str) -> Result<bool, ModuleError> {
+    let file = File::open(path).map_err(|source| ModuleError::Open { path: path.into(), source })?;
+    let failed = |source| ModuleError::Load { path: path.into(), source };
+    let parameters = CString::new(parameters).map_err(|error| failed(io::Error::new(io::ErrorKind::InvalidInput, error)))?;
+    let packed = path.extension().is_some_and(|extension| extension != "ko");
+    let flags = if packed { ModuleInitFlags::from_bits_retain(COMPRESSED) } else { ModuleInitFlags::empty() };
+    match finit_module(&file, &parameters, flags) {
+        Ok(()) => Ok(true),
+        Err(Errno::EEXIST) => Ok(false),
+        Err(errno) => Err(failed(errno.into())),
+    }
+}
+
+/// Whether the kernel takes modules from one file system only, and refuses others (LoadPin, enforced).
+#[must_use]
+pub fn pinned() -> bool {
+    fs::read_to_string("/proc/sys/kernel/loadpin/enforce").is_ok_and(|text| text.trim() == "1")
+}
