@@ -1,7 +1,7 @@
 //! The block map of a disk image: which ranges have to be written, each with its hash.
 //!
 //! What is not named may hold anything on the target. The file is JSON:
-//! `{"format": 1, "image": "disk.img", "image_size": n, "sector_size": 512, "ranges": [{"offset", "length", "sha256"}]}`, numbers in
+//! `{"format": 1, "image": "disk.img", "image_size": n, "least_disk": n, "sector_size": 512, "ranges": [{"offset", "length", "sha256"}]}`, numbers in
 //! bytes, ranges sorted and apart from each other, each at most [`MAX_RANGE`] long so that a writer can verify in small steps.
 
 use std::fs::File;
@@ -25,6 +25,8 @@ pub struct BlockMap {
     pub image: String,
     /// Its size in bytes.
     pub image_size: u64,
+    /// Smallest disk in bytes on which the image's node can set itself up.
+    pub least_disk: u64,
     /// Sector size of the disks it is for.
     pub sector_size: u64,
     /// What has to be written.
@@ -66,11 +68,11 @@ pub fn tidy(mut ranges: Vec<(u64, u64)>) -> Vec<(u64, u64)> {
 }
 
 impl BlockMap {
-    /// Hashes `ranges` of `image`.
+    /// Hashes `ranges` of `image`. `least_disk` and `sector_size` are in bytes.
     ///
     /// # Errors
     /// That of reading the image.
-    pub fn of(image: &File, name: &str, sector_size: u64, ranges: Vec<(u64, u64)>) -> io::Result<Self> {
+    pub fn of(image: &File, name: &str, least_disk: u64, sector_size: u64, ranges: Vec<(u64, u64)>) -> io::Result<Self> {
         let mut buffer = Vec::new();
         let mut used = Vec::new();
         for (offset, length) in tidy(ranges) {
@@ -79,7 +81,7 @@ impl BlockMap {
             image.read_exact_at(&mut buffer, offset)?;
             used.push(Used { offset, length, sha256: digest::bytes(&buffer) });
         }
-        Ok(Self { format: 1, image: name.to_owned(), image_size: image.metadata()?.len(), sector_size, ranges: used })
+        Ok(Self { format: 1, image: name.to_owned(), image_size: image.metadata()?.len(), least_disk, sector_size, ranges: used })
     }
 
     /// The document as it is written.
@@ -118,7 +120,7 @@ mod tests {
         let file = tempfile::tempfile().expect("a file");
         file.set_len(1 << 20).expect("a length");
         file.write_all_at(b"abc", 1000).expect("written");
-        let map = BlockMap::of(&file, "disk.img", 512, vec![(1000, 3)]).expect("readable");
+        let map = BlockMap::of(&file, "disk.img", 1 << 21, 512, vec![(1000, 3)]).expect("readable");
         assert_eq!(map.used(), 3);
         assert_eq!(map.ranges[0].sha256, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
         let again: BlockMap = serde_json::from_str(&map.to_json()).expect("JSON");

@@ -110,7 +110,7 @@ fn write_image(
         image.write_all_at(&write.bytes, write.offset).map_err(step.file_error("write", path))?;
         used.push((write.offset, write.bytes.len() as u64));
     }
-    BlockMap::of(&image, name, sector.bytes(), used).map_err(step.file_error("read", path))
+    BlockMap::of(&image, name, set.least_disk(), sector.bytes(), used).map_err(step.file_error("read", path))
 }
 
 fn source(

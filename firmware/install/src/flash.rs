@@ -27,8 +27,6 @@ pub struct FlashRequest {
     pub device: PathBuf,
     /// Write to a disk that is not removable, too.
     pub force: bool,
-    /// Smallest disk in bytes on which the image's node can set itself up; the image's own size when not known.
-    pub least_disk: Option<u64>,
 }
 
 /// What is being done.
@@ -99,7 +97,7 @@ pub fn flash(request: &FlashRequest, progress: &dyn Progress) -> Result<Report, 
     // First without a size, so that a wrong disk is named before the image is looked at.
     let disk = target::check(&request.device, 0, request.force)?;
     let source = Source::open(&request.images, u64::from(disk.sector))?;
-    let least = request.least_disk.unwrap_or(0).max(source.map.image_size);
+    let least = source.map.least_disk.max(source.map.image_size);
     target::check(&request.device, least, request.force)?;
     let open = |source| FlashError::Open { device: request.device.clone(), source };
     let device = Device::open(&request.device, Access::Own).map_err(open)?;

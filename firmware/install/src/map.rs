@@ -55,6 +55,8 @@ pub struct BlockMap {
     pub image: String,
     /// Its size in bytes.
     pub image_size: u64,
+    /// Smallest disk in bytes on which the image's node can set itself up.
+    pub least_disk: u64,
     /// Sector size of the disks it is for.
     pub sector_size: u64,
     /// What has to be written.
@@ -104,7 +106,9 @@ mod tests {
 
     #[track_caller]
     fn check(ranges: &str, expect: Result<u64, &str>) {
-        let text = format!(r#"{{"format": 1, "image": "disk.img", "image_size": 10000, "sector_size": 512, "ranges": [{ranges}]}}"#);
+        let text = format!(
+            r#"{{"format": 1, "image": "disk.img", "image_size": 10000, "least_disk": 20000, "sector_size": 512, "ranges": [{ranges}]}}"#
+        );
         match (BlockMap::parse(&text), expect) {
             (Ok(map), Ok(used)) => assert_eq!(map.used(), used),
             (Err(err), Err(part)) => assert!(err.to_string().contains(part), "{err}"),
@@ -123,7 +127,7 @@ mod tests {
         check(&range(u64::MAX, 2), Err("outside"));
         check(&range(0, MAX_RANGE + 1), Err("length"));
         assert!(matches!(BlockMap::parse("{}"), Err(MapError::Syntax(_))));
-        let other = r#"{"format": 2, "image": "x", "image_size": 0, "sector_size": 512, "ranges": []}"#;
+        let other = r#"{"format": 2, "image": "x", "image_size": 0, "least_disk": 0, "sector_size": 512, "ranges": []}"#;
         assert!(matches!(BlockMap::parse(other), Err(MapError::Format(2))));
     }
 }

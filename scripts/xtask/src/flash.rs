@@ -23,7 +23,7 @@ pub struct Arguments {
 /// `cargo xtask flash`.
 pub fn run(arguments: &Arguments) -> Result<()> {
     let images = sealed::project().canonicalize().context("find the project's folder")?.join("out").join(&arguments.board);
-    let request = FlashRequest { images, device: arguments.device.clone(), force: arguments.force, least_disk: None };
+    let request = FlashRequest { images, device: arguments.device.clone(), force: arguments.force };
     let report = install::flash(&request, &Bar::new()?).with_context(|| format!("flash {}", arguments.device.display()))?;
     let model = if report.model.is_empty() { "disk" } else { &report.model };
     println!(

@@ -42,7 +42,7 @@ impl Progress for Counted {
 
 pub fn put(images: &Path, device: &Path, force: bool) -> Result<Report, FlashError> {
     let progress = Counted::default();
-    let request = FlashRequest { images: images.into(), device: device.into(), force, least_disk: Some(image::set().least_disk()) };
+    let request = FlashRequest { images: images.into(), device: device.into(), force };
     let result = flash(&request, &progress);
     if result.is_ok() {
         assert_eq!((progress.phases.get(), progress.done.get()), (3, progress.announced.get()));

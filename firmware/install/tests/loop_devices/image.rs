@@ -68,7 +68,7 @@ pub fn build(dir: &Path, sector: SectorSize) {
         ranges.push(serde_json::json!({"offset": offset, "length": bytes.len(), "sha256": sha256}));
     }
     let json = serde_json::json!({
-        "format": 1, "image": image, "image_size": set.image_size(), "sector_size": sector.bytes(), "ranges": ranges,
+        "format": 1, "image": image, "image_size": set.image_size(), "least_disk": set.least_disk(), "sector_size": sector.bytes(), "ranges": ranges,
     });
     fs::write(dir.join(map), json.to_string()).unwrap();
 }
