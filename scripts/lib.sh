@@ -20,6 +20,20 @@ lock_in_force() {
 }
 root_dir() { echo "$cache/root/$({ grep '^root ' "$1"; cat "$top/scripts/root-make"; } | digest)"; }
 
+# The compiler's output for this checkout. A new checkout takes over what one that is gone has left: its crates are as good,
+# its own packages are not (cargo goes by file times, which say nothing across checkouts).
+target_dir() {
+  local targets=$cache/targets own package left
+  own=$targets/$(digest <<<"$top") && mkdir -p "$targets"
+  for left in "$targets"/*/; do
+    [ ! -d "$own" ] && [ -s "$left/checkout" ] && [ ! -d "$(cat "$left/checkout")" ] && mv -T "$left" "$own" 2>/dev/null || continue
+    for package in qemu xtask "$top"/firmware/*/; do
+      rm -rf "$own"/*/{,*/}.fingerprint/"$(basename "$package")"-[0-9a-f]*
+    done
+  done
+  mkdir -p "$own" && printf '%s' "$top" >"$own/checkout" && echo "$own"
+}
+
 # Sets $main and $security: where this machine's own apt gets Debian from, or what the environment says.
 find_mirrors() {
   local targets form='$(ORIGIN)|$(LABEL)|$(REPO_URI)'
