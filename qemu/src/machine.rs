@@ -291,7 +291,7 @@ impl Machine {
     }
 
     fn network(&self, args: &mut Args, files: &Files) {
-        args.pair("-netdev", format!("user,id=net0,ipv6=off,hostfwd=tcp:127.0.0.1:{}-:50000", files.api_port));
+        args.pair("-netdev", format!("user,id=net0,hostfwd=tcp:127.0.0.1:{}-:50000", files.api_port));
         args.pair("-device", "virtio-net-pci,netdev=net0,romfile=");
     }
 }
