@@ -14,7 +14,7 @@ use anyhow::{Context, Result, ensure};
 use serde::Serialize;
 
 use crate::{
-    Api, Arch, Machine, TestVm,
+    Api, Arch, Machine, Serial, TestVm,
     api::wait_for,
     limits,
     node::{Access, configured, maintenance},
@@ -118,6 +118,78 @@ fn path(machine: Machine, repetitions: usize, say: &dyn Fn(&str)) -> Result<(Pat
     say(&format!("{machine}: reading memory after {} s of rest", IDLE.as_secs()));
     let idle = idle(&mut vm, &access)?;
     Ok((Path { floor_s, ours_s, first_boot_s, ratio }, idle))
+}
+
+/// What a serial port that nobody reads costs.
+#[derive(Debug, Serialize)]
+pub struct SerialReport {
+    /// By board name.
+    pub boards: BTreeMap<String, SerialBoard>,
+    /// How many times each thing was measured.
+    pub repetitions: usize,
+}
+
+/// One board's figures: seconds from QEMU's start to the first mTLS `Version` reply of a configured node.
+#[derive(Debug, Serialize)]
+pub struct SerialBoard {
+    /// Its port is read.
+    pub read_s: Spread,
+    /// Its port takes nothing from the first byte on.
+    pub stuck_s: Spread,
+    /// `stuck_s` over `read_s`, by their medians.
+    pub ratio: f64,
+    /// Lines that the node says it dropped, the fewest of all boots.
+    pub dropped_lines: u64,
+}
+
+/// Compares boots with a stuck serial port to boots with a read one; they take turns.
+///
+/// # Errors
+/// When an image is missing, a node does not come up, or does not say what it dropped.
+pub fn serial(arches: &[Arch], repetitions: usize, say: &dyn Fn(&str)) -> Result<SerialReport> {
+    ensure!(repetitions > 0, "measure at least once");
+    let mut boards = BTreeMap::new();
+    for &arch in arches {
+        let (mut vm, api, access) = configured(Machine::new(arch))?;
+        api.shutdown()?;
+        vm.wait_power_off()?;
+        let (mut times, mut dropped_lines) = ([Vec::new(), Vec::new()], u64::MAX);
+        for turn in 1..=repetitions {
+            vm.machine.serial = Serial::Socket;
+            let read = configured_boot(&mut vm, &access)?;
+            vm.machine.serial = Serial::Stuck;
+            let start = Instant::now();
+            vm.start()?;
+            let api = crate::node::running(&mut vm, &access)?;
+            let stuck = start.elapsed().as_secs_f64();
+            let dropped = dropped_lines_of(&api)?;
+            api.shutdown()?;
+            vm.wait_power_off()?;
+            say(&format!("{arch} {turn}/{repetitions}: read {read:.2} s, stuck {stuck:.2} s, {dropped} lines dropped"));
+            times[0].push(read);
+            times[1].push(stuck);
+            dropped_lines = dropped_lines.min(dropped);
+        }
+        let [read_s, stuck_s] = times.map(spread);
+        let ratio = stuck_s.median / read_s.median;
+        boards.insert(arch.board().to_owned(), SerialBoard { read_s, stuck_s, ratio, dropped_lines });
+    }
+    Ok(SerialReport { boards, repetitions })
+}
+
+/// The count in the node's newest line about it: `console NAME: N lines dropped, ...`.
+///
+/// # Errors
+/// When the node's log has no such line within [`limits::SETTLE`].
+pub fn dropped_lines_of(api: &Api) -> Result<u64> {
+    wait_for("a count of dropped lines in the node's log", limits::SETTLE, || {
+        let log = api.logs("machined", -1)?;
+        let counts = log.lines().filter_map(|line| {
+            let (before, _) = line.split_once(" lines dropped, it does not drain")?;
+            before.rsplit(' ').next()?.parse().ok()
+        });
+        counts.last().context("it counts no dropped lines")
+    })
 }
 
 /// The trivial init's time to its line.

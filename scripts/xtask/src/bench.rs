@@ -9,8 +9,8 @@ use crate::image;
 /// What to measure.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// Which figures.
-    #[arg(value_parser = ["boot"])]
+    /// Which figures: `boot` (time, memory, sizes) or `serial` (what a port that nobody reads costs).
+    #[arg(value_parser = ["boot", "serial"])]
     pub name: String,
     /// Only this architecture [default: both].
     #[arg(long)]
@@ -29,7 +29,12 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     for arch in &arches {
         let board = image::Arguments::of(arch.board(), Profile::Release);
         image::build(&board)?;
-        image::floor(&board)?;
+        if arguments.name == "boot" {
+            image::floor(&board)?;
+        }
+    }
+    if arguments.name == "serial" {
+        return serial(arguments, &arches);
     }
     let report = qemu::bench::boot(&arches, arguments.repetitions, &|line| eprintln!("{line}"))?;
     if arguments.json {
@@ -48,6 +53,20 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         for (what, bytes) in &board.sizes {
             println!("{name:<14} {what}: {bytes} bytes");
         }
+    }
+    Ok(())
+}
+
+fn serial(arguments: &Arguments, arches: &[Arch]) -> Result<()> {
+    let report = qemu::bench::serial(arches, arguments.repetitions, &|line| eprintln!("{line}"))?;
+    if arguments.json {
+        println!("{}", serde_json::to_string_pretty(&report)?);
+        return Ok(());
+    }
+    println!("{:<14} {:>9} {:>9} {:>6} {:>14}", "seconds", "read", "stuck", "ratio", "lines dropped");
+    for (name, board) in &report.boards {
+        let (read, stuck) = (board.read_s.median, board.stuck_s.median);
+        println!("{name:<14} {read:>9.2} {stuck:>9.2} {:>6.2} {:>14}", board.ratio, board.dropped_lines);
     }
     Ok(())
 }

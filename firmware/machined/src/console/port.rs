@@ -17,6 +17,10 @@ use tokio::sync::Notify;
 /// Bytes held for a port that does not drain: a boot log of some 400 lines. Beyond that lines are dropped.
 const QUEUE_BYTES: usize = 32 << 10;
 
+/// A port that has taken nothing for this long has no reader: what waits is dropped, so that whoever comes sees the
+/// present and not an old backlog.
+const STALE: Duration = Duration::from_secs(5);
+
 /// A console and what waits for it.
 #[derive(Debug)]
 pub struct Port {
@@ -33,6 +37,10 @@ struct State {
     echo: Option<Level>,
     dropped: u64,
     reported: u64,
+    /// When the driver last took something, or something began to wait for it.
+    moved: Instant,
+    /// A dropped backlog may have begun in the middle of a line.
+    cut: bool,
     /// The device is gone: everything is dropped from here on.
     dead: bool,
 }
@@ -45,7 +53,15 @@ impl Port {
     pub fn open(name: &str, device: &Path) -> Result<Self, TtyError> {
         let tty = Tty::open(device)?;
         tty.raw()?;
-        let state = State { queue: VecDeque::new(), echo: Some(Level::Info), dropped: 0, reported: 0, dead: false };
+        let state = State {
+            queue: VecDeque::new(),
+            echo: Some(Level::Info),
+            dropped: 0,
+            reported: 0,
+            moved: Instant::now(),
+            cut: false,
+            dead: false,
+        };
         Ok(Self { name: name.to_owned(), tty: Arc::new(tty), state: Mutex::new(state), wake: Notify::new() })
     }
 
@@ -77,12 +93,12 @@ impl Port {
     /// Answers whether it was queued.
     pub fn push(&self, text: &[u8]) -> bool {
         let mut state = self.lock();
+        state.expire(Instant::now());
         let fits = !state.dead && state.queue.len() + text.len() <= QUEUE_BYTES;
         if fits {
             state.queue.extend(text);
         } else {
-            let lines = text.iter().filter(|byte| **byte == b'\n').count().max(1);
-            state.dropped = state.dropped.saturating_add(u64::try_from(lines).unwrap_or(u64::MAX));
+            state.count(text.iter());
         }
         if !pump(&mut state, &self.tty) {
             self.wake.notify_one();
@@ -125,14 +141,34 @@ impl Port {
     }
 }
 
+impl State {
+    /// Counts lines as dropped; a piece without a line break is one.
+    fn count<'a>(&mut self, text: impl Iterator<Item = &'a u8>) {
+        let lines = text.filter(|byte| **byte == b'\n').count().max(1);
+        self.dropped = self.dropped.saturating_add(u64::try_from(lines).unwrap_or(u64::MAX));
+    }
+
+    /// Drops a backlog that has waited for longer than [`STALE`] without any progress.
+    fn expire(&mut self, now: Instant) {
+        if self.queue.is_empty() {
+            self.moved = now;
+        } else if now.saturating_duration_since(self.moved) > STALE {
+            let backlog = std::mem::take(&mut self.queue);
+            self.count(backlog.iter());
+            (self.moved, self.cut) = (now, true);
+        }
+    }
+}
+
 /// Writes until the queue is empty (`true`) or the driver is full. A port that drained after losing lines says so first.
 fn pump(state: &mut State, tty: &Tty) -> bool {
     loop {
         if state.queue.is_empty() && state.dropped > state.reported && !state.dead {
             let lost = state.dropped - state.reported;
             state.reported = state.dropped;
+            let line_break = if std::mem::take(&mut state.cut) { "\n" } else { "" };
             if state.echo.is_some() {
-                let note = format!("[{lost} lines dropped: this console did not drain]\n");
+                let note = format!("{line_break}[{lost} lines dropped: this console did not drain]\n");
                 state.queue.extend(note.as_bytes());
             }
         }
@@ -141,7 +177,10 @@ fn pump(state: &mut State, tty: &Tty) -> bool {
             return true;
         }
         match tty.write(front) {
-            Ok(Written::Bytes(count)) => drop(state.queue.drain(..count.min(front.len()))),
+            Ok(Written::Bytes(count)) => {
+                drop(state.queue.drain(..count.min(front.len())));
+                state.moved = Instant::now();
+            }
             Ok(Written::WouldBlock) => return false,
             Err(_) => {
                 // Nobody can be told here (this may run inside the logger); the count shows it.
@@ -201,6 +240,25 @@ mod tests {
         assert_eq!(whole, pushed - 10, "what was queued arrives whole");
         assert!(seen.ends_with("[10 lines dropped: this console did not drain]\r\n"), "{:?}", seen.lines().last());
         assert_eq!(port.dropped(), 10, "the count stays for the status");
+    }
+
+    #[test]
+    fn a_backlog_that_nobody_takes_is_dropped_and_counted() {
+        let (port, far) = port();
+        while port.backlog() < 1000 {
+            port.log(Level::Info, "old\n");
+        }
+        let waiting = port.backlog();
+        port.lock().moved = Instant::now().checked_sub(STALE * 2).unwrap();
+        port.log(Level::Info, "new\n");
+        assert!(port.backlog() < waiting, "{} of {waiting} bytes wait still", port.backlog());
+        assert!(port.dropped() >= 250, "{} lines", port.dropped());
+        let mut seen = read_all(&far);
+        while !port.drain() {
+            seen.push_str(&read_all(&far));
+        }
+        seen.push_str(&read_all(&far));
+        assert!(seen.contains("new\r\n") && seen.contains("lines dropped"), "{:?}", &seen[seen.len() - 100..]);
     }
 
     #[test]

@@ -25,7 +25,9 @@ pub(super) async fn run(port: Arc<Port>, world: World, stop: CancellationToken) 
     let mut changes = Changes::of(world.node());
     let mut session = Session::new(Instant::now());
     let mut input = Vec::with_capacity(READ);
+    let mut told = 0;
     loop {
+        tell_losses(&port, &mut told);
         let out = session.step(Instant::now(), &input, port.backlog(), &world);
         input.clear();
         if !out.is_empty() {
@@ -46,6 +48,16 @@ pub(super) async fn run(port: Arc<Port>, world: World, stop: CancellationToken) 
     }
     // The last words of the node go out as they are written.
     port.set_echo(Some(log::Level::Info));
+}
+
+/// Says in the log that lines were lost, at the first one and then each time that their number has doubled: the log
+/// itself goes to this port, too.
+fn tell_losses(port: &Port, told: &mut u64) {
+    let dropped = port.dropped();
+    if dropped > 0 && dropped / 2 >= *told {
+        *told = dropped;
+        log::warn!("console {}: {dropped} lines dropped, it does not drain", port.name());
+    }
 }
 
 /// Waits for input and takes it. Cancel-safe: what was taken is in `input`.
