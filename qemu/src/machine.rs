@@ -215,8 +215,9 @@ impl Machine {
     fn platform(&self, args: &mut Args) {
         match self.arch {
             Arch::X86_64 => {
-                // Without the chipset's own SATA ports: a kernel waits for each of them.
-                args.pair("-machine", "q35,graphics=off,sata=off");
+                // Without the chipset's own SATA ports: a kernel waits for each of them. Not `graphics=off`: SeaBIOS would
+                // write to the serial port and wait for it.
+                args.pair("-machine", "q35,sata=off");
                 args.pair("-cpu", "Nehalem");
             }
             Arch::Arm64 => {

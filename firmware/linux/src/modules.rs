@@ -39,7 +39,6 @@ pub enum ModuleError {
 #[derive(Debug)]
 pub struct Modules {
     folder: PathBuf,
-    index: Index,
 }
 
 impl Modules {
@@ -50,29 +49,34 @@ impl Modules {
     pub fn of_this_kernel() -> Result<Self, ModuleError> {
         let path = Path::new("/proc/sys/kernel/osrelease");
         let release = fs::read_to_string(path).map_err(|source| ModuleError::List { path: path.into(), source })?;
-        Self::open(&Path::new("/usr/lib/modules").join(release.trim()))
+        Ok(Self { folder: Path::new("/usr/lib/modules").join(release.trim()) })
     }
 
-    /// Those in a folder that `depmod` has worked on.
+    /// The files that a name stands for. The list of aliases is ten times as long as the others together: a module's own
+    /// name is found without it.
     ///
     /// # Errors
     /// [`ModuleError::List`].
-    pub fn open(folder: &Path) -> Result<Self, ModuleError> {
-        let read = |name: &str| {
-            let path = folder.join(name);
+    pub fn find(&self, name: &str) -> Result<Wanted, ModuleError> {
+        let read = |list: &str| {
+            let path = self.folder.join(list);
             fs::read_to_string(&path).map_err(|source| ModuleError::List { path, source })
         };
-        let index = Index::parse(&read("modules.dep")?, &read("modules.alias")?, &read("modules.softdep")?, &read("modules.builtin")?);
-        Ok(Self { folder: folder.to_owned(), index })
+        let (dep, softdep) = (read("modules.dep")?, read("modules.softdep")?);
+        if let Some(files) = index::plain(&dep, &softdep, name) {
+            return Ok(Wanted::Files(files));
+        }
+        Ok(Index::parse(&dep, &read("modules.alias")?, &softdep, &read("modules.builtin")?).resolve(name))
     }
 
     /// Loads every module that `name` (a module's or an alias) stands for, what it needs first. Gives how many files the
     /// kernel took; those that are loaded or built in already are none.
     ///
     /// # Errors
-    /// [`ModuleError::Unknown`]; [`ModuleError::Open`], [`ModuleError::Load`] of the first one that failed and is needed.
+    /// [`ModuleError::List`]; [`ModuleError::Unknown`]; [`ModuleError::Open`], [`ModuleError::Load`] of the first file that
+    /// failed.
     pub fn load(&self, name: &str) -> Result<usize, ModuleError> {
-        let files = match self.index.resolve(name) {
+        let files = match self.find(name)? {
             Wanted::Files(files) => files,
             Wanted::BuiltIn => return Ok(0),
             Wanted::Unknown => return Err(ModuleError::Unknown { name: name.to_owned() }),

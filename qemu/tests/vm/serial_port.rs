@@ -49,7 +49,8 @@ fn terminal(arch: Arch) -> Result<()> {
     let mut terminal = Terminal::new(stream)?;
     terminal.until("the status, drawn in place", "maintenance", vm.api_address())?;
     terminal.press(b"k")?;
-    terminal.until("the kernel log", "Linux version", vm.api_address())?;
+    // The end of it: file systems were mounted a moment ago.
+    terminal.until("the kernel log", "XFS (", vm.api_address())?;
     terminal.press(b"s")?;
     terminal.until("the status again", "EPHEMERAL", vm.api_address())
 }

@@ -129,6 +129,19 @@ impl Index {
     }
 }
 
+/// The files of a module by its own name, when neither it nor what it needs has soft dependencies; `None` sends the
+/// caller to [`Index`].
+pub(super) fn plain(dep: &str, softdep: &str, name: &str) -> Option<Vec<String>> {
+    let name = normal(name);
+    let (path, needs) = dep.lines().filter_map(|line| line.split_once(':')).find(|(path, _)| name_of(path) == name)?;
+    let files: Vec<String> = needs.split_whitespace().rev().chain([path]).map(str::to_owned).collect();
+    let soft = |file: &String| {
+        let name = name_of(file);
+        softdep.lines().filter_map(|line| line.split_whitespace().nth(1)).any(|module| normal(module) == name)
+    };
+    (!files.iter().any(soft)).then_some(files)
+}
+
 /// A module's name from its path: `kernel/fs/nfs-common.ko.zst` is `nfs_common`.
 fn name_of(path: &str) -> String {
     let file = path.rsplit('/').next().unwrap_or(path);
@@ -216,6 +229,9 @@ mod tests {
 
     #[track_caller]
     fn check(name: &str, wanted: &[&str]) {
+        if let Some(files) = plain(DEP, SOFT, name) {
+            assert_eq!(files, wanted, "{name}, the short way");
+        }
         let index = Index::parse(DEP, ALIAS, SOFT, "kernel/drivers/net/virtio_net.ko\n");
         match index.resolve(name) {
             Wanted::Files(files) => assert_eq!(files, wanted, "{name}"),
@@ -227,6 +243,8 @@ mod tests {
     fn files_come_after_what_they_need() {
         let ext4 = ["kernel/lib/crc16.ko.zst", "kernel/fs/jbd2/jbd2.ko.zst", "kernel/fs/ext4/ext4.ko.zst"];
         check("ext4", &ext4);
+        assert!(plain(DEP, SOFT, "ext4").is_some(), "found by its name");
+        assert_eq!((plain(DEP, SOFT, "nf-x"), plain(DEP, SOFT, "fs-ext4")), (None, None), "soft dependencies; an alias");
         check("fs-ext4", &ext4);
         check("fs_ext4", &ext4);
         // circles end
