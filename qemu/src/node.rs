@@ -3,6 +3,7 @@
 use std::time::SystemTime;
 
 use anyhow::{Context, Result};
+use base64::{Engine, engine::general_purpose::STANDARD};
 
 use crate::{Api, Machine, TestVm, api::wait_for, limits};
 
@@ -30,6 +31,27 @@ impl Access {
         };
         let generated = machine_config::generate(&input)?;
         Ok(Self { config: generated.controlplane.expose().to_owned(), talosconfig: generated.talosconfig })
+    }
+
+    /// The same with the least that a control plane's configuration may hold: it fits the kernel's command line.
+    ///
+    /// # Errors
+    /// When keys or certificates cannot be made.
+    pub fn small() -> Result<Self> {
+        let now = SystemTime::now();
+        let secrets = pki::SecretsBundle::generate(now)?;
+        let input = machine_config::GenerateInput::new("vm-test", "https://127.0.0.1:6443", &secrets, now);
+        let talosconfig = machine_config::generate(&input)?.talosconfig;
+        let config = format!(
+            "version: v1alpha1\nmachine:\n  type: controlplane\n  token: {}\n  certSANs: [127.0.0.1]\n  ca:\n    crt: {}\n    key: {}\n\
+             cluster:\n  id: {}\n  secret: {}\n  controlPlane:\n    endpoint: https://127.0.0.1:6443\n",
+            secrets.machine_token.expose(),
+            base64(&secrets.os.cert_pem),
+            base64(secrets.os.key_pem.as_ref().context("a new authority has no key")?.expose()),
+            secrets.cluster_id,
+            secrets.cluster_secret.expose(),
+        );
+        Ok(Self { config, talosconfig })
     }
 }
 
@@ -74,4 +96,24 @@ pub fn configured(machine: Machine) -> Result<(TestVm, Api, Access)> {
     wait_for("the configuration to be taken", limits::SETTLE, || Ok(api.apply(&access.config)?))?;
     let api = running(&mut vm, &access)?;
     Ok((vm, api, access))
+}
+
+fn base64(text: &str) -> String {
+    STANDARD.encode(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_configurations_are_valid_and_the_small_one_is_small() {
+        for access in [Access::generate().unwrap(), Access::small().unwrap()] {
+            if let Err(problems) = machine_config::Config::parse(&access.config) {
+                panic!("{problems}");
+            }
+        }
+        let packed = zstd::encode_all(Access::small().unwrap().config.as_bytes(), 19).unwrap();
+        assert!(packed.len() < 960, "{} bytes do not fit beside the verity root", packed.len());
+    }
 }

@@ -14,7 +14,7 @@ use tonic::Code;
 
 use crate::{
     Tier,
-    node::{expect_healthy_node, expect_table, partition},
+    node::{expect_healthy_node, expect_table, logged, partition},
     trial,
 };
 
@@ -22,11 +22,8 @@ use crate::{
 type Case = fn(Machine) -> Result<()>;
 
 /// Cases that involve the boot path: both boards, through firmware.
-const BOOT_PATH: &[(&str, Case)] = &[
-    ("tables-through-firmware", tables_through_firmware),
-    ("rotten-root", rotten_root),
-    ("second-disk-with-the-same-image", second_disk),
-];
+const BOOT_PATH: &[(&str, Case)] =
+    &[("tables-through-firmware", tables_through_firmware), ("rotten-root", rotten_root), ("second-disk-with-the-same-image", second_disk)];
 
 /// Cases that do not: the fast path; CI runs each on one board, the full tier on both.
 const LATER: &[(&str, Case)] = &[
@@ -77,11 +74,7 @@ fn runs_and_says(mut vm: TestVm, access: &Access, text: &str) -> Result<()> {
 
 /// The node's own log holds `text`, and so does the console.
 fn says(vm: &TestVm, api: &Api, text: &str) -> Result<()> {
-    wait_for(&format!("{text:?} in the node's log"), limits::SETTLE, || {
-        let log = api.logs("machined", -1)?;
-        ensure!(log.contains(text), "the log ends with:\n{}", log.lines().rev().take(30).collect::<Vec<_>>().join("\n"));
-        Ok(())
-    })?;
+    logged(api, text)?;
     wait_for(&format!("{text:?} on the console"), limits::SETTLE, || {
         // A console may break lines at its width.
         let said: String = vm.serial.text().split_whitespace().collect();

@@ -8,6 +8,7 @@ mod cells;
 mod node;
 mod power_cut;
 mod serial_port;
+mod sources;
 
 use libtest_mimic::{Arguments, Trial};
 
@@ -30,6 +31,7 @@ fn main() {
     let mut trials = cells::trials(tier);
     trials.extend(node::trials());
     trials.extend(bad_input::trials(tier));
+    trials.extend(sources::trials(tier));
     trials.extend(power_cut::trials(tier));
     trials.extend(serial_port::trials());
     libtest_mimic::run(&arguments, trials).exit();

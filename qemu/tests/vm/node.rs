@@ -54,6 +54,24 @@ pub fn expect_healthy_node(vm: &TestVm, api: &Api) -> Result<()> {
     wait_for("every service to be running and healthy", limits::SETTLE, || expect_services(&api.services()?))
 }
 
+/// Waits for `text` in the node's own log.
+pub fn logged(api: &Api, text: &str) -> Result<()> {
+    wait_for(&format!("{text:?} in the node's log"), limits::SETTLE, || {
+        let log = api.logs("machined", -1)?;
+        ensure!(log.contains(text), "the log ends with:\n{}", log.lines().rev().take(30).collect::<Vec<_>>().join("\n"));
+        Ok(())
+    })
+}
+
+/// The kernel has taken a module from the root and takes none from anywhere else.
+fn expect_pinned_modules(api: &Api) -> Result<()> {
+    ensure!(api.read_text("/proc/modules")?.lines().any(|line| line.starts_with("crc16 ")), "machined loaded no module");
+    ensure!(api.read_text("/proc/sys/kernel/loadpin/enforce")?.trim() == "1", "LoadPin is not enforced");
+    let log = api.dmesg()?;
+    ensure!(log.contains("LoadPin") && log.contains("pinned"), "the kernel log does not say what modules are pinned to");
+    Ok(())
+}
+
 fn expect_verity(api: &Api) -> Result<()> {
     let mounts = api.read_text("/proc/mounts")?;
     let root: Vec<&str> = mounts.lines().find(|line| line.split(' ').nth(1) == Some("/")).context("no root")?.split(' ').collect();
@@ -175,6 +193,8 @@ fn configured_node(machine: Machine) -> Result<()> {
     );
     ensure!(line("NoNewPrivs:") == "NoNewPrivs: 1", "apid may gain privileges");
     ensure!(api.read_text(&format!("/proc/{}/oom_score_adj", apid.pid))?.trim() == "-998", "apid's OOM score");
+
+    expect_pinned_modules(&api)?;
 
     refused(api.read("/does/not/exist"), Code::NotFound)?;
     refused(api.logs("nonsense", 1), Code::Unknown).or_else(|_| refused(api.logs("nonsense", 1), Code::NotFound))?;
