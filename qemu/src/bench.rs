@@ -184,11 +184,11 @@ pub fn serial(arches: &[Arch], repetitions: usize, say: &dyn Fn(&str)) -> Result
 pub fn dropped_lines_of(api: &Api) -> Result<u64> {
     wait_for("a count of dropped lines in the node's log", limits::SETTLE, || {
         let log = api.logs("machined", -1)?;
-        let counts = log.lines().filter_map(|line| {
+        let mut counts = log.lines().filter_map(|line| {
             let (before, _) = line.split_once(" lines dropped, it does not drain")?;
             before.rsplit(' ').next()?.parse().ok()
         });
-        counts.last().context("it counts no dropped lines")
+        counts.next_back().context("it counts no dropped lines")
     })
 }
 
