@@ -86,7 +86,12 @@ async fn apid_is_started_restarted_and_stopped() {
     let mode = fs::metadata(folder.path().join("run/s")).expect("socket").permissions().mode() & 0o777;
     assert_eq!(mode, 0o660);
 
-    // It starts in maintenance at once, with a fingerprint for people, and is told addresses as they come.
+    // The process is there before boot knows whether there is a configuration, and is told once it does.
+    wait(&node, "preparing", |service| service.state == ServiceState::Preparing).await;
+    assert!(told(&program).is_none());
+    node.config.send_modify(|config| config.settled = true);
+
+    // It starts in maintenance without waiting for an address, with a fingerprint for people, and is told addresses as they come.
     let config = wait_told(&node, &logs, &program, 1).await;
     assert_eq!((config.mode, config.client_ca_pem.is_some()), (Mode::Maintenance, false));
     let fingerprint = node.api.borrow().maintenance_fingerprint.clone();
@@ -111,7 +116,7 @@ async fn apid_is_started_restarted_and_stopped() {
     let text = controlplane();
     let parsed = machine_config::Config::parse(&text).expect("valid");
     let active = ActiveConfig { text, source: "api", config: parsed.config };
-    node.config.send_replace(ConfigStatus { active: Some(Arc::new(active)), error: None });
+    node.config.send_replace(ConfigStatus { settled: true, active: Some(Arc::new(active)), error: None });
     let config = wait_told(&node, &logs, &program, 3).await;
     assert_eq!((config.mode, config.client_ca_pem.is_some()), (Mode::Running, true));
     assert_eq!(node.api.borrow().maintenance_fingerprint, None);

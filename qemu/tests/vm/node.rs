@@ -65,7 +65,11 @@ pub fn logged(api: &Api, text: &str) -> Result<()> {
 
 /// The kernel has taken a module from the root and takes none from anywhere else.
 fn expect_pinned_modules(api: &Api) -> Result<()> {
-    ensure!(api.read_text("/proc/modules")?.lines().any(|line| line.starts_with("crc16 ")), "machined loaded no module");
+    wait_for("the first module", limits::SETTLE, || {
+        let modules = api.read_text("/proc/modules")?;
+        ensure!(modules.lines().any(|line| line.starts_with("crc16 ")), "machined loaded no module: {modules}");
+        Ok(())
+    })?;
     ensure!(api.read_text("/proc/sys/kernel/loadpin/enforce")?.trim() == "1", "LoadPin is not enforced");
     let log = api.dmesg()?;
     ensure!(log.contains("LoadPin") && log.contains("pinned"), "the kernel log does not say what modules are pinned to");

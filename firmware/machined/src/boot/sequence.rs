@@ -15,12 +15,15 @@ use super::{
 };
 use crate::{
     console, disk, events, net,
-    node::{PhaseTime, Slot},
+    node::{Node, PhaseTime, Slot},
     services::{Settings, Supervisor},
 };
 
 /// Name of the sequence on the wire.
 const SEQUENCE: &str = "boot";
+
+/// Longest that pinning modules waits for the API.
+const PIN_WAIT: Duration = Duration::from_secs(10);
 
 /// The verity mapping that the kernel made from its command line.
 const ROOT_MAPPING: &str = "/dev/dm-0";
@@ -52,7 +55,8 @@ pub async fn run(machine: Arc<Machine>) -> Result<(), FatalStep> {
     result
 }
 
-/// The phases in order. The network is started before the disk, so that DHCP runs while file systems are mounted.
+/// The phases in order. Network and services are started before the disk: DHCP runs and apid gets ready while file systems
+/// are mounted and the configuration is looked for.
 fn list(machine: &Arc<Machine>) -> Vec<Phase> {
     let step = |name, on_error, work: fn(&Arc<Machine>) -> Result<(), StepError>| {
         let machine = Arc::clone(machine);
@@ -76,13 +80,12 @@ fn list(machine: &Arc<Machine>) -> Vec<Phase> {
         Phase::new(
             "disk",
             vec![
+                step("startServices", OnError::Fatal, start_services),
                 step("startNetwork", OnError::Report, start_network),
-                Step::blocking("pinModules", OnError::Report, setup::pin_modules),
                 bring_up_disk(machine),
             ],
         ),
         Phase::new("config", vec![load_config(machine)]),
-        Phase::new("api", vec![step("startServices", OnError::Fatal, start_services)]),
         Phase::new("console", vec![step("startConsole", OnError::Report, start_console)]),
     ]
 }
@@ -172,6 +175,25 @@ fn load_config(machine: &Arc<Machine>) -> Step {
     })
 }
 
+/// Pins modules to the root once the API is up or has had its time; nothing that could bring a module of its own runs
+/// before that.
+async fn pin_modules(node: Arc<Node>) {
+    let mut services = node.services.subscribe();
+    let up = services.wait_for(|list| list.iter().any(|service| service.id == "apid" && service.healthy == Some(true)));
+    // Whatever came first.
+    drop(tokio::time::timeout(PIN_WAIT, up).await);
+    let pinned = tokio::task::spawn_blocking(setup::pin_modules).await;
+    match pinned {
+        Ok(Ok(())) => log::info!(target: "boot", "kernel modules come from the verified root only"),
+        Ok(Err(error)) => {
+            let text = format!("kernel modules are not pinned to the verified root: {}", daemon::report(&error));
+            log::error!(target: "boot", "{text}");
+            node.warnings.push(text);
+        }
+        Err(error) => log::error!(target: "boot", "pin modules: {error}"),
+    }
+}
+
 /// What the kernel and the loader say about this boot.
 fn facts(machine: &Arc<Machine>) -> Result<(), StepError> {
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
@@ -216,6 +238,7 @@ fn start_services(machine: &Arc<Machine>) -> Result<(), StepError> {
 }
 
 fn start_console(machine: &Arc<Machine>) -> Result<(), StepError> {
+    machine.node.tasks.spawn(pin_modules(Arc::clone(&machine.node)));
     machine.node.tasks.spawn(sinks::copy_kernel_log(Arc::clone(&machine.node), Arc::clone(&machine.logs)));
     let (kernel, service) = (Arc::clone(&machine.logs), Arc::clone(&machine.logs));
     let sources = console::Sources {

@@ -130,9 +130,12 @@ pub fn other_mounts() -> Result<Vec<&'static str>, SetupError> {
 
 fn mount_all(list: &[Pseudo]) -> Result<Vec<&'static str>, SetupError> {
     let mut missing = Vec::new();
+    let mut mounted = Vec::new();
     for item in list {
-        // Read for each: before /proc is mounted there is no table, and the kernel has mounted /dev by itself.
-        let mounted = mount::mounts().unwrap_or_default();
+        // Once there is a table: before /proc is mounted there is none, and the kernel has mounted /dev by itself.
+        if mounted.is_empty() {
+            mounted = mount::mounts().unwrap_or_default();
+        }
         let target = Path::new(item.target);
         if mounted.iter().any(|entry| entry.target == target && entry.fstype == item.fstype) {
             continue;

@@ -54,8 +54,13 @@ impl Manager {
         Self { node: Arc::clone(node), folder: folder.into(), turn: Mutex::default(), unreadable: RwLock::default() }
     }
 
-    /// Finds a configuration; afterwards `node.config` holds it, or why there is none.
+    /// Finds a configuration; afterwards `node.config` is settled and holds it, or why there is none.
     pub async fn acquire(self: &Arc<Self>, inline: Vec<String>) {
+        self.find(inline).await;
+        self.node.config.send_modify(|status| status.settled = true);
+    }
+
+    async fn find(self: &Arc<Self>, inline: Vec<String>) {
         let mut turn = self.turn.lock().await;
         let state = self.clone();
         let stored = blocking(move || store::load(&state.folder).map_err(|error| daemon::report(&error).to_string())).await;

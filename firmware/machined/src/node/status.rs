@@ -169,6 +169,8 @@ pub struct ApiStatus {
 /// The configuration in force.
 #[derive(Clone, Debug, Default)]
 pub struct ConfigStatus {
+    /// Boot has looked everywhere: what is here now is so until somebody changes it.
+    pub settled: bool,
     /// The active configuration; `None` in maintenance.
     pub active: Option<std::sync::Arc<ActiveConfig>>,
     /// The last load or validation error, for people.

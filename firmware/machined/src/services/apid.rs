@@ -84,9 +84,8 @@ impl Apid {
         let mut inputs = Inputs::default();
         let mut key = None;
         loop {
-            let active = self.refresh(&mut inputs);
-            self.board.state(ID, ServiceState::Preparing, "Making certificates");
-            let ended = match self.start(&inputs, active, &mut key).await {
+            self.board.state(ID, ServiceState::Preparing, "Starting the process");
+            let ended = match self.start(&mut inputs, &mut key).await {
                 Ok((child, orders)) => self.watch(child, orders, &mut inputs, &mut key).await,
                 Err(problem) => {
                     self.board.state(ID, ServiceState::Failed, &problem);
@@ -149,24 +148,14 @@ impl Apid {
         Ok(config)
     }
 
-    /// Starts the process and tells it its first configuration. The program is read from the disk: not in the reactor.
-    async fn start(
-        &self,
-        inputs: &Inputs,
-        active: Option<Arc<ActiveConfig>>,
-        key: &mut Option<Secret>,
-    ) -> Result<(Child, pipe::Sender), String> {
-        let config = self.plan(inputs, active, key).await?;
+    /// Starts the process and tells it its first configuration. On the first boot of the node the process gets ready while
+    /// boot still looks for the configuration. The program is read from the disk: not in the reactor.
+    async fn start(&self, inputs: &mut Inputs, key: &mut Option<Secret>) -> Result<(Child, pipe::Sender), String> {
         let spec = spec(&self.settings, self.logs.ring(ID));
         let spawned = tokio::task::spawn_blocking(move || process::spawn(&spec)).await;
         let spawned = spawned.map_err(|_| "the start failed unexpectedly".to_owned())?;
         let mut child = spawned.map_err(|error| daemon::report(&error).to_string())?;
-        let orders = child.stdin.take().ok_or("no pipe to the process").map_err(str::to_owned).and_then(sender);
-        let told = match orders {
-            Ok(mut orders) => tell(&mut orders, &config).await.map(|()| orders),
-            Err(problem) => Err(problem),
-        };
-        match told {
+        match self.first_order(&mut child, inputs, key).await {
             Ok(orders) => {
                 self.board.pid(ID, Some(child.pid));
                 let program = self.settings.program.display();
@@ -179,6 +168,21 @@ impl Apid {
                 Err(format!("{problem}; last line: {last}"))
             }
         }
+    }
+
+    /// Waits until it is known whether there is a configuration, then tells the process.
+    async fn first_order(&self, child: &mut Child, inputs: &mut Inputs, key: &mut Option<Secret>) -> Result<pipe::Sender, String> {
+        let mut orders = sender(child.stdin.take().ok_or("no pipe to the process")?)?;
+        let mut config = self.node.config.subscribe();
+        tokio::select! {
+            () = self.stop.cancelled() => return Err("told to stop before it was started".to_owned()),
+            // The sender lives in the node.
+            _ = config.wait_for(|config| config.settled) => {}
+        }
+        let active = self.refresh(inputs);
+        let order = self.plan(inputs, active, key).await?;
+        tell(&mut orders, &order).await?;
+        Ok(orders)
     }
 
     /// Watches a running process: health, changes, the word to stop.
