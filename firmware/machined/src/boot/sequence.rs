@@ -86,7 +86,10 @@ fn list(machine: &Arc<Machine>) -> Vec<Phase> {
             ],
         ),
         Phase::new("config", vec![load_config(machine)]),
-        Phase::new("console", vec![step("startConsole", OnError::Report, start_console)]),
+        Phase::new(
+            "console",
+            vec![step("startConsole", OnError::Report, start_console), step("pinModules", OnError::Report, start_pinning)],
+        ),
     ]
 }
 
@@ -175,6 +178,11 @@ fn load_config(machine: &Arc<Machine>) -> Step {
     })
 }
 
+fn start_pinning(machine: &Arc<Machine>) -> Result<(), StepError> {
+    machine.node.tasks.spawn(pin_modules(Arc::clone(&machine.node)));
+    Ok(())
+}
+
 /// Pins modules to the root once the API is up or has had its time; nothing that could bring a module of its own runs
 /// before that.
 async fn pin_modules(node: Arc<Node>) {
@@ -238,7 +246,6 @@ fn start_services(machine: &Arc<Machine>) -> Result<(), StepError> {
 }
 
 fn start_console(machine: &Arc<Machine>) -> Result<(), StepError> {
-    machine.node.tasks.spawn(pin_modules(Arc::clone(&machine.node)));
     machine.node.tasks.spawn(sinks::copy_kernel_log(Arc::clone(&machine.node), Arc::clone(&machine.logs)));
     let (kernel, service) = (Arc::clone(&machine.logs), Arc::clone(&machine.logs));
     let sources = console::Sources {
