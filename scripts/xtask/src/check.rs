@@ -97,8 +97,8 @@ fn vms(arguments: &VmArguments) -> Result<Counts> {
     }
     let mut command = cargo();
     command.args(["test", "--quiet", "--locked", "--package", "qemu", "--features", "vm", "--test", "vm", "--"]);
-    // One machine at a time: two emulated processors each, and waits with limits that a crowded host would break.
-    command.args(["--test-threads", "1"]).args(&arguments.name).env("KEELSON_TIER", &arguments.tier);
+    // Two machines at a time: a boot keeps one processor busy most of the time, and the limits of all waits are generous.
+    command.args(["--test-threads", "2"]).args(&arguments.name).env("KEELSON_TIER", &arguments.tier);
     run_tests(&mut command)
 }
 
