@@ -151,6 +151,6 @@ mod tests {
                 }
             }
         }
-        assert_eq!(schema.names().filter(|(name, _)| name.starts_with("kind ")).count(), 88);
+        assert_eq!(schema.names().filter(|(name, _)| name.starts_with("kind ")).count(), 89);
     }
 }

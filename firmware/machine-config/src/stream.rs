@@ -13,12 +13,18 @@ use crate::{
 const LINKS: [&str; 8] =
     ["LinkConfig", "BondConfig", "BridgeConfig", "DummyLinkConfig", "VLANConfig", "VRFConfig", "VethConfig", "WireguardConfig"];
 
+/// Kinds of which there is at most one and whose content is taken out.
+pub(crate) const HOSTNAME: &str = "HostnameConfig";
+pub(crate) const CLUSTER: &str = "KubeClusterConfig";
+pub(crate) const IDENTITY: &str = "DiscoveryIdentityConfig";
+const TAKEN: [&str; 3] = [HOSTNAME, CLUSTER, IDENTITY];
+
 /// A stream whose documents are known and fit their schemas, as far as the problems do not say otherwise.
 pub(crate) struct Stream {
     /// The document with `machine:` and `cluster:`.
     pub main: Option<Node>,
-    /// `HostnameConfig`, if there.
-    pub hostname: Option<Node>,
+    /// Those of [`TAKEN`] that are there, by kind.
+    pub documents: HashMap<String, Node>,
     pub problems: Problems,
     pub warnings: Vec<Warning>,
 }
@@ -30,7 +36,7 @@ pub(crate) fn read(text: &str) -> Stream {
     let schema = Schema::load();
     let mut checker = Checker::new(&schema, problems);
     let mut seen: HashMap<String, usize> = HashMap::new();
-    let (mut main, mut hostname) = (None, None);
+    let (mut main, mut taken) = (None, HashMap::new());
     for node in documents {
         let kind = node.get("kind").and_then(Node::text).unwrap_or_default().to_owned();
         let Some(identity) = document(&mut checker, &node, &kind) else { continue };
@@ -38,11 +44,11 @@ pub(crate) fn read(text: &str) -> Stream {
             checker.problems.add(node.line, "", format!("the {identity} is there already, on line {line}"));
         } else if node.get("kind").is_none() {
             main = Some(node);
-        } else if kind == "HostnameConfig" {
-            hostname = Some(node);
+        } else if TAKEN.contains(&kind.as_str()) {
+            taken.insert(kind, node);
         }
     }
-    Stream { main, hostname, problems: checker.problems, warnings: checker.warnings }
+    Stream { main, documents: taken, problems: checker.problems, warnings: checker.warnings }
 }
 
 /// Checks one document; returns what it is, for finding doubles. `None` when it cannot be told what it is.

@@ -126,6 +126,28 @@ impl Taker {
         }
     }
 
+    /// What the generation served keeps in documents of its own and older ones in the main document; not in both.
+    pub fn cluster_documents(&mut self, cluster: &mut Cluster, base: Option<&Node>, identity: Option<&Node>) {
+        if let Some(document) = base {
+            self.moved(document, "KubeClusterConfig.clusterName", "cluster.clusterName", &cluster.name);
+            self.moved(document, "KubeClusterConfig.endpoint", "cluster.controlPlane.endpoint", &cluster.endpoint);
+            cluster.name = text(document.get("clusterName"));
+            cluster.endpoint = text(document.get("endpoint"));
+        }
+        if let Some(document) = identity {
+            self.moved(document, "DiscoveryIdentityConfig.clusterID", "cluster.id", &cluster.id);
+            self.moved(document, "DiscoveryIdentityConfig.clusterSecret", "cluster.secret", cluster.secret.expose());
+            cluster.id = text(document.get("clusterID"));
+            cluster.secret = secret(document.get("clusterSecret"));
+        }
+    }
+
+    fn moved(&mut self, document: &Node, path: &str, older: &str, earlier: &str) {
+        if !earlier.is_empty() {
+            self.problems.add(document.line, path, format!("the main document sets {older} already: remove it there"));
+        }
+    }
+
     fn interface(&mut self, node: &Node, path: &str) -> Option<Interface> {
         let mut addresses: Vec<IpNet> =
             self.parsed(node.get("addresses"), &format!("{path}.addresses"), "an address with prefix (10.0.0.2/24)");

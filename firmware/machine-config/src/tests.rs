@@ -67,6 +67,28 @@ fn generated_configurations_are_right() {
     assert_eq!(pki::roles(&leaf).expect("roles"), ["os:admin"]);
 }
 
+/// The generation served keeps the cluster's identity and address in documents of their own (as its client's
+/// `gen config` writes them).
+#[test]
+fn the_cluster_may_be_described_in_documents() {
+    let documents = "---\napiVersion: v1alpha1\nkind: KubeClusterConfig\nclusterName: demo\nendpoint: https://10.0.0.7:6443\n\
+        ---\napiVersion: v1alpha1\nkind: DiscoveryIdentityConfig\nclusterID: abc\nclusterSecret: def\n\
+        ---\napiVersion: v1alpha1\nkind: UnattendedInstallConfig\ninstaller:\n  image: example.org/installer:v1\n\
+        provisioning:\n  diskSelector:\n    match: disk.dev_path == \"/dev/sda\"\n  wipe: false\n\
+        ---\napiVersion: v1alpha1\nkind: KubeSpanEndpointsConfig\nextraAnnouncedEndpoints: [192.168.13.46:52000]\n\
+        ---\napiVersion: v1alpha1\nkind: ImageVerificationConfig\nrules:\n  - image: registry.k8s.io/*\n    keyless:\n      subject: a@b\n";
+    let without = small("", "").replace("  controlPlane:\n    endpoint: https://10.0.0.1:6443\n", "  token: x.y\n");
+    let config = good(&format!("{without}{documents}")).config;
+    let cluster = config.cluster();
+    assert_eq!((cluster.endpoint.as_str(), cluster.name.as_str(), cluster.id.as_str()), ("https://10.0.0.7:6443", "demo", "abc"));
+    assert_eq!(cluster.secret.expose(), "def");
+    bad(&without, &["cluster.controlPlane.endpoint: this is required"]);
+    bad(
+        &format!("{}{documents}", small("", "")),
+        &["KubeClusterConfig.endpoint: the main document sets cluster.controlPlane.endpoint already"],
+    );
+}
+
 #[test]
 fn what_is_given_is_taken() {
     let text = small(

@@ -23,7 +23,7 @@ pub(crate) fn check(config: &Config, main: &Node, problems: &mut Problems) {
         problems.add(
             line(&["cluster", "controlPlane"]),
             "cluster.controlPlane.endpoint",
-            "this is required: https://host:port of the API server",
+            "this is required, or a KubeClusterConfig document with endpoint: https://host:port of the API server",
         );
     } else if let Err(why) = endpoint::host(&cluster.endpoint) {
         problems.add(line(&["cluster", "controlPlane", "endpoint"]), "cluster.controlPlane.endpoint", why);

@@ -195,7 +195,9 @@ impl Config {
             taker.problems.add(0, "", "there is no main document (one with machine: and cluster:)");
         }
         if let (Some(config), Some(main)) = (&mut config, &stream.main) {
-            taker.hostname(config, main, stream.hostname.as_ref());
+            let document = |kind: &str| stream.documents.get(kind);
+            taker.hostname(config, main, document(stream::HOSTNAME));
+            taker.cluster_documents(&mut config.cluster, document(stream::CLUSTER), document(stream::IDENTITY));
             validate::check(config, main, &mut taker.problems);
         }
         taker.problems.sort();
