@@ -243,7 +243,9 @@ impl Machine {
             }
             Boot::Fast => {
                 args.pair("-kernel", files.kernel.display().to_string());
-                args.pair("-append", format!("{} {}", files.cmdline, self.append).trim_end().to_owned());
+                // A PL011 that cannot write holds up all of QEMU, and no hardware does that: a 16550 on PCI takes its place.
+                let console = if self.stuck_on_pci() { "console=ttyS0 " } else { "" };
+                args.pair("-append", format!("{} {console}{}", files.cmdline, self.append).trim_end().to_owned());
             }
         }
         let socket = files.serial_socket.display();
@@ -255,8 +257,16 @@ impl Machine {
                 Serial::Stuck => format!("pipe,id=serial0,path={socket}"),
             },
         );
-        args.pair("-serial", "chardev:serial0");
+        if self.stuck_on_pci() {
+            args.pair("-device", "pci-serial,chardev=serial0");
+        } else {
+            args.pair("-serial", "chardev:serial0");
+        }
         args.pair("-qmp", format!("unix:{},server=on,wait=off", files.monitor.display()));
+    }
+
+    fn stuck_on_pci(&self) -> bool {
+        self.serial == Serial::Stuck && self.arch == Arch::Arm64
     }
 
     fn system_disk(&self, args: &mut Args, files: &Files) {
@@ -381,7 +391,11 @@ mod tests {
         let machine = Machine { bus: Bus::Nvme, sector: Sector::B4096, log_writes: true, ..Machine::new(Arch::Arm64) };
         check(&machine, &["-machine virt", "nvme,serial=keelson0,drive=disk0", "logical_block_size=4096", "log-sector-size=4096"], &[]);
         let machine = Machine { serial: Serial::Stuck, extra_disks: vec!["/t/seed".into()], append: "extra=1".into(), ..machine };
-        check(&machine, &["pipe,id=serial0", "filename=/t/seed", "root=/dev/dm-0 extra=1"], &["socket,id=serial0"]);
+        check(
+            &machine,
+            &["pipe,id=serial0", "filename=/t/seed", "root=/dev/dm-0 console=ttyS0 extra=1", "pci-serial,chardev=serial0"],
+            &["socket,id=serial0"],
+        );
     }
 
     #[test]

@@ -206,8 +206,9 @@ fn wrong_config(machine: Machine) -> Result<()> {
     let mut vm = TestVm::boot(machine)?;
     let api = maintenance(&mut vm)?;
     let access = Access::generate()?;
-    let line = access.config.lines().find(|line| line.trim() == "type: controlplane").context("the configuration has no machine type")?;
-    let indent = line.trim_end_matches("type: controlplane");
+    let line = access.config.lines().find(|line| line.trim_start().starts_with("type: controlplane"));
+    let line = line.context("the configuration has no machine type")?;
+    let indent = &line[..line.len() - line.trim_start().len()];
     let wrong = access.config.replacen(line, &format!("{line}\n{indent}shell: /bin/bash\n{indent}flavour: vanilla"), 1);
     let message = refused(api.apply(&wrong), Code::InvalidArgument)?;
     ensure!(message.contains("shell") && message.contains("flavour"), "not every problem is named: {message}");

@@ -27,8 +27,7 @@ pub fn trials(tier: Tier) -> Vec<Trial> {
     let amount = || match tier {
         // Both recordings of both boards: 20 boots in all.
         Tier::Ci => Amount { prefixes: 3, samples: 2 },
-        // 200 samples on each board.
-        Tier::Full => Amount { prefixes: usize::MAX, samples: 100 },
+        Tier::Full => Amount { prefixes: usize::MAX, samples: 200 },
     };
     let mut trials = Vec::new();
     for arch in Arch::ALL {

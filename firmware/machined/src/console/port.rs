@@ -106,9 +106,12 @@ impl Port {
         fits
     }
 
-    /// Sends what the driver takes; `true` when nothing is left.
+    /// Sends what the driver takes, or drops what it has not begun to take for too long; `true` when nothing is left.
     pub fn drain(&self) -> bool {
-        pump(&mut self.lock(), &self.tty)
+        let mut state = self.lock();
+        let done = pump(&mut state, &self.tty);
+        state.expire(Instant::now());
+        done || state.queue.is_empty()
     }
 
     /// Bytes that the driver has not taken yet.
@@ -250,6 +253,7 @@ mod tests {
         }
         let waiting = port.backlog();
         port.lock().moved = Instant::now().checked_sub(STALE * 2).unwrap();
+        port.drain();
         port.log(Level::Info, "new\n");
         assert!(port.backlog() < waiting, "{} of {waiting} bytes wait still", port.backlog());
         assert!(port.dropped() >= 250, "{} lines", port.dropped());
