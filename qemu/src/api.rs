@@ -18,6 +18,9 @@ use wire::{
 
 use crate::limits;
 
+/// Longest wait for a connection, TLS and HTTP/2 included.
+const CONNECT: Duration = Duration::from_secs(5);
+
 /// Longest single call; streams are cut by their callers.
 const CALL: Duration = Duration::from_secs(60);
 
@@ -55,9 +58,9 @@ impl Api {
         let channel = runtime.block_on(async {
             let endpoint = wire::tls::endpoint(&host, address.port())?;
             let connected = wire::tls::connect(endpoint, &host, address.port(), config);
-            tokio::time::timeout(Duration::from_secs(15), connected)
+            tokio::time::timeout(CONNECT, connected)
                 .await
-                .context("no TLS and HTTP/2 within 15 s")?
+                .with_context(|| format!("no TLS and HTTP/2 within {CONNECT:?}"))?
                 .map_err(anyhow::Error::from)
         })?;
         Ok(Self { runtime, channel })

@@ -1,11 +1,19 @@
 //! From a machine to a node with a configuration: the steps that every suite and bench begins with.
 
-use std::time::SystemTime;
+use std::{
+    net::SocketAddr,
+    sync::{Arc, mpsc},
+    thread,
+    time::{Duration, Instant, SystemTime},
+};
 
 use anyhow::{Context, Result};
 use base64::{Engine, engine::general_purpose::STANDARD};
 
 use crate::{Api, Machine, TestVm, api::wait_for, limits};
+
+/// Between two questions to a node that does not answer yet.
+const ATTEMPT: Duration = Duration::from_millis(100);
 
 /// A generated configuration and the keys to the node that has it.
 #[derive(Debug)]
@@ -68,21 +76,44 @@ pub fn maintenance(vm: &mut TestVm) -> Result<Api> {
 /// # Errors
 /// When it does not answer within [`limits::API`]; with the end of the serial log.
 pub fn running(vm: &mut TestVm, access: &Access) -> Result<Api> {
-    answer(vm, "the API with the admin's certificate", |address| Api::with_talosconfig(address, &access.talosconfig))
+    let talosconfig = access.talosconfig.clone();
+    answer(vm, "the API with the admin's certificate", move |address| Api::with_talosconfig(address, &talosconfig))
 }
 
-fn answer(vm: &mut TestVm, what: &str, connect: impl Fn(std::net::SocketAddr) -> Result<Api>) -> Result<Api> {
-    let waited = wait_for(what, limits::API, || {
+/// Asks again and again without waiting for the question before: the emulated network takes every connection at once, and
+/// one that was made before the guest's link is up hangs for seconds.
+fn answer(vm: &mut TestVm, what: &str, connect: impl Fn(SocketAddr) -> Result<Api> + Send + Sync + 'static) -> Result<Api> {
+    let (connect, address, start) = (Arc::new(connect), vm.api_address(), Instant::now());
+    let (sender, answers) = mpsc::channel();
+    let mut last = anyhow::anyhow!("no attempt has ended");
+    let failed = loop {
+        let (connect, sender) = (Arc::clone(&connect), sender.clone());
+        thread::spawn(move || {
+            let attempt = || {
+                let api = connect(address)?;
+                api.version()?;
+                Ok(api)
+            };
+            // Nobody listens any more once one has succeeded.
+            let _ = sender.send(attempt());
+        });
+        match answers.recv_timeout(ATTEMPT) {
+            Ok(Ok(api)) => return Ok(api),
+            Ok(Err(error)) => {
+                last = error;
+                thread::sleep(ATTEMPT);
+            }
+            Err(_) => {}
+        }
         // A machine that is off will not answer: no need to wait for that.
         if let Err(ended) = vm.must_run() {
-            return Ok(Err(ended));
+            break ended;
         }
-        let api = connect(vm.api_address())?;
-        api.version()?;
-        Ok(Ok(api))
-    });
-    let waited = waited.and_then(|result| result);
-    waited.with_context(|| format!("{}; the serial log ends with:\n{}", vm.machine, vm.serial.tail()))
+        if start.elapsed() > limits::API {
+            break last.context(format!("waited {:?} for {what}", limits::API));
+        }
+    };
+    Err(failed.context(format!("{}; the serial log ends with:\n{}", vm.machine, vm.serial.tail())))
 }
 
 /// First boot, a configuration, and the node running with it.
