@@ -113,7 +113,8 @@ fn answer(vm: &mut TestVm, what: &str, connect: impl Fn(SocketAddr) -> Result<Ap
             break last.context(format!("waited {:?} for {what}", limits::API));
         }
     };
-    Err(failed.context(format!("{}; the serial log ends with:\n{}", vm.machine, vm.serial.tail())))
+    let (processors, serial) = (vm.processors(), vm.serial.tail());
+    Err(failed.context(format!("{}; the processors:\n{processors}\nthe serial log ends with:\n{serial}", vm.machine)))
 }
 
 /// First boot, a configuration, and the node running with it.

@@ -178,6 +178,21 @@ impl TestVm {
         Monitor::connect(&self.files.monitor)
     }
 
+    /// Where the processors are, in QEMU's words: for a failure of a machine that says nothing. Two looks, so that one can
+    /// tell a loop from a halt.
+    #[must_use]
+    pub fn processors(&self) -> String {
+        let look = || -> Result<String> {
+            let arguments = json!({ "command-line": "info registers -a" });
+            let text = self.monitor()?.execute("human-monitor-command", arguments)?;
+            let lines = text.as_str().unwrap_or_default().lines();
+            let telling = lines.filter(|line| ["CPU#", "RIP=", " PC="].iter().any(|mark| line.contains(mark)));
+            Ok(telling.collect::<Vec<_>>().join("\n"))
+        };
+        let (first, second) = (look(), look());
+        [first, second].map(|look| look.unwrap_or_else(|error| format!("{error:#}"))).join("\n")
+    }
+
     /// Where the API is reached from the host.
     #[must_use]
     pub fn api_address(&self) -> std::net::SocketAddr {

@@ -43,12 +43,12 @@ fn terminal(arch: Arch) -> Result<()> {
     let socket = vm.serial_socket().to_owned();
     let stream = wait_for("the serial port's socket", limits::MONITOR, || Ok(UnixStream::connect(&socket)?))?;
     let mut terminal = Terminal::new(stream)?;
-    terminal.until("the status, drawn in place", "maintenance", vm.api_address())?;
+    terminal.until("the status, drawn in place", "maintenance", &vm)?;
     terminal.press(b"k")?;
     // The end of it: file systems were mounted a moment ago.
-    terminal.until("the kernel log", "XFS (", vm.api_address())?;
+    terminal.until("the kernel log", "XFS (", &vm)?;
     terminal.press(b"s")?;
-    terminal.until("the status again", "EPHEMERAL", vm.api_address())
+    terminal.until("the status again", "EPHEMERAL", &vm)
 }
 
 /// A terminal of 120x40 that answers questions about itself.
@@ -72,7 +72,7 @@ impl Terminal {
     }
 
     /// Reads until `text` is shown, answering each question for the cursor's place.
-    fn until(&mut self, what: &str, text: &str, api: std::net::SocketAddr) -> Result<()> {
+    fn until(&mut self, what: &str, text: &str, vm: &TestVm) -> Result<()> {
         let start = Instant::now();
         let mut buffer = [0; 4096];
         loop {
@@ -92,9 +92,13 @@ impl Terminal {
                 return Ok(());
             }
             if start.elapsed() > limits::SERIAL {
-                let api = Api::insecure(api).map_or_else(|error| format!("{error:#}"), |_| "answers".to_owned());
+                let api = Api::insecure(vm.api_address()).map_or_else(|error| format!("{error:#}"), |_| "answers".to_owned());
                 let tail: String = shown.chars().rev().take(2000).collect::<Vec<_>>().into_iter().rev().collect();
-                anyhow::bail!("{what}: {text:?} not shown within {:?} (API: {api}); seen: {tail:?}", limits::SERIAL);
+                anyhow::bail!(
+                    "{what}: {text:?} not shown within {:?} (API: {api}); seen: {tail:?}; the processors:\n{}",
+                    limits::SERIAL,
+                    vm.processors()
+                );
             }
             std::thread::sleep(Duration::from_millis(10));
         }
