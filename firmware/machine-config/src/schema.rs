@@ -1,7 +1,7 @@
 //! Which documents and fields exist. The tables are text (`schema/*.txt`), read when a configuration is checked and
 //! dropped afterwards: a node checks one rarely and keeps no memory for it in between.
 
-use std::collections::HashMap;
+use std::{cell::OnceCell, collections::HashMap};
 
 const MAIN: &str = include_str!("../schema/main.txt");
 const DOCUMENTS: &str = include_str!("../schema/documents.txt");
@@ -51,38 +51,50 @@ pub(crate) struct Struct {
 /// All of them. The main document's structures have plain names, the others' a dotted one, documents `kind NAME`.
 #[derive(Debug)]
 pub(crate) struct Schema {
-    structs: HashMap<&'static str, Struct>,
+    structs: HashMap<&'static str, Entry>,
+}
+
+/// A line of the tables, read when it is asked for: most configurations need a few of some two hundred.
+#[derive(Debug)]
+struct Entry {
+    line: &'static str,
+    read: OnceCell<Option<Struct>>,
 }
 
 impl Schema {
-    /// Reads the tables. A line that is not understood is left out; a test sees to it that there is none.
+    /// Finds the names in the tables. A line that is not understood is left out; a test sees to it that there is none.
     pub fn load() -> Self {
         let lines = MAIN.lines().chain(DOCUMENTS.lines()).filter(|line| !line.is_empty() && !line.starts_with('#'));
-        Self { structs: lines.filter_map(structure).collect() }
+        let entry = |line: &'static str| {
+            let (name, _) = line.split_once(" =")?;
+            Some((marked(name, '!').0, Entry { line, read: OnceCell::new() }))
+        };
+        Self { structs: lines.filter_map(entry).collect() }
     }
 
     /// A structure by its name.
     pub fn get(&self, name: &str) -> Option<&Struct> {
-        self.structs.get(name)
+        let entry = self.structs.get(name)?;
+        entry.read.get_or_init(|| structure(entry.line)).as_ref()
     }
 
     /// A document by its kind.
     pub fn document(&self, kind: &str) -> Option<&Struct> {
-        self.structs.get(format!("kind {kind}").as_str())
+        self.get(&format!("kind {kind}"))
     }
 
     /// Every name, for tests and tables.
     #[cfg(test)]
     pub fn names(&self) -> impl Iterator<Item = (&'static str, &Struct)> {
-        self.structs.iter().map(|(name, structure)| (*name, structure))
+        self.structs.keys().filter_map(|name| Some((*name, self.get(name)?)))
     }
 }
 
-fn structure(line: &'static str) -> Option<(&'static str, Struct)> {
+fn structure(line: &'static str) -> Option<Struct> {
     let (name, fields) = line.split_once(" =")?;
-    let (name, acted) = marked(name, '!');
+    let (_, acted) = marked(name, '!');
     let fields = fields.split("; ").map(str::trim).filter(|field| !field.is_empty()).map(field).collect::<Option<_>>()?;
-    Some((name, Struct { fields, acted }))
+    Some(Struct { fields, acted })
 }
 
 fn marked(name: &str, mark: char) -> (&str, bool) {
@@ -137,7 +149,7 @@ mod tests {
     fn the_tables_are_whole() {
         let schema = Schema::load();
         let lines = MAIN.lines().chain(DOCUMENTS.lines()).filter(|line| !line.is_empty() && !line.starts_with('#'));
-        assert_eq!(schema.structs.len(), lines.count(), "every line is understood, no name is there twice");
+        assert_eq!(schema.names().count(), lines.count(), "every line is understood, no name is there twice");
         let mut used = vec!["Config"];
         for (name, structure) in schema.names() {
             for field in &structure.fields {
