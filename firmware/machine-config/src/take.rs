@@ -78,8 +78,9 @@ impl Taker {
         match node.text() {
             Some("controlplane" | "init") => Some(MachineType::ControlPlane),
             Some("worker" | "join") => Some(MachineType::Worker),
-            _ => {
-                self.problems.add(node.line, "machine.type", WANTED);
+            given => {
+                let given: String = given.unwrap_or("something else than a word").chars().take(40).collect();
+                self.problems.add(node.line, "machine.type", format!("{WANTED}, and not {given:?}"));
                 None
             }
         }
