@@ -27,6 +27,8 @@ pub(super) async fn run(port: Arc<Port>, world: World, stop: CancellationToken) 
     let mut input = Vec::with_capacity(READ);
     let mut told = 0;
     loop {
+        // In every round: what the round waits for may come more often than a backlog gets old.
+        port.drain();
         tell_losses(&port, &mut told);
         let out = session.step(Instant::now(), &input, port.backlog(), &world);
         input.clear();
@@ -38,7 +40,7 @@ pub(super) async fn run(port: Arc<Port>, world: World, stop: CancellationToken) 
         tokio::select! {
             () = stop.cancelled() => break,
             () = changes.any() => {}
-            () = tokio::time::sleep_until(wake) => { port.drain(); }
+            () = tokio::time::sleep_until(wake) => {}
             () = drained(&fd, &port) => {}
             read = typed(&fd, &mut input) => if let Err(error) = read {
                 log::warn!("console {} is gone: {error}", port.name());
