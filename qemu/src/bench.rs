@@ -17,7 +17,7 @@ use crate::{
     Api, Arch, Machine, Serial, TestVm,
     api::wait_for,
     limits,
-    node::{Access, configured, maintenance},
+    node::{Access, configured_and_off, maintenance},
     out_folder,
 };
 
@@ -100,9 +100,7 @@ struct Idle {
 }
 
 fn path(machine: Machine, repetitions: usize, say: &dyn Fn(&str)) -> Result<(Path, Idle)> {
-    let (mut vm, api, access) = configured(machine.clone())?;
-    api.shutdown()?;
-    vm.wait_power_off()?;
+    let (mut vm, access) = configured_and_off(machine.clone())?;
     let mut times = [Vec::new(), Vec::new(), Vec::new()];
     for turn in 1..=repetitions {
         let floor = floor(&machine)?;
@@ -150,18 +148,13 @@ pub fn serial(arches: &[Arch], repetitions: usize, say: &dyn Fn(&str)) -> Result
     ensure!(repetitions > 0, "measure at least once");
     let mut boards = BTreeMap::new();
     for &arch in arches {
-        let (mut vm, api, access) = configured(Machine::new(arch))?;
-        api.shutdown()?;
-        vm.wait_power_off()?;
+        let (mut vm, access) = configured_and_off(Machine::new(arch))?;
         let (mut times, mut dropped_lines) = ([Vec::new(), Vec::new()], u64::MAX);
         for turn in 1..=repetitions {
             vm.machine.serial = Serial::Socket;
             let read = configured_boot(&mut vm, &access)?;
             vm.machine.serial = Serial::Stuck;
-            let start = Instant::now();
-            vm.start()?;
-            let api = crate::node::running(&mut vm, &access)?;
-            let stuck = start.elapsed().as_secs_f64();
+            let (stuck, api) = first_answer(&mut vm, &access)?;
             let dropped = dropped_lines_of(&api)?;
             api.shutdown()?;
             vm.wait_power_off()?;
@@ -205,13 +198,18 @@ fn floor(machine: &Machine) -> Result<f64> {
 
 /// A configured node's time to its first answer.
 fn configured_boot(vm: &mut TestVm, access: &Access) -> Result<f64> {
-    let start = Instant::now();
-    vm.start()?;
-    let api = crate::node::running(vm, access)?;
-    let time = start.elapsed().as_secs_f64();
+    let (time, api) = first_answer(vm, access)?;
     api.shutdown()?;
     vm.wait_power_off()?;
     Ok(time)
+}
+
+/// Starts a configured node; seconds to its first answer, and the connection.
+fn first_answer(vm: &mut TestVm, access: &Access) -> Result<(f64, Api)> {
+    let start = Instant::now();
+    vm.start()?;
+    let api = crate::node::running(vm, access)?;
+    Ok((start.elapsed().as_secs_f64(), api))
 }
 
 /// A fresh disk's time to its first answer.

@@ -130,6 +130,17 @@ pub fn configured(machine: Machine) -> Result<(TestVm, Api, Access)> {
     Ok((vm, api, access))
 }
 
+/// The same, switched off: for what begins with a second boot.
+///
+/// # Errors
+/// As [`configured`], and when the node does not power off.
+pub fn configured_and_off(machine: Machine) -> Result<(TestVm, Access)> {
+    let (mut vm, api, access) = configured(machine)?;
+    api.shutdown()?;
+    vm.wait_power_off()?;
+    Ok((vm, access))
+}
+
 fn base64(text: &str) -> String {
     STANDARD.encode(text)
 }

@@ -113,7 +113,7 @@ pub fn run() -> ExitCode {
         let mut orders = Orders::from_stdin()?;
         let first = orders.next().await?.ok_or(ApidError::NoInput)?;
         let gateway = Gateway::bind(first).await?;
-        log::info!(target: "apid", "listening on {}, {:?} mode", gateway.address(), gateway.mode);
+        log::info!(target: "apid", "listening on {}, {:?} mode", gateway.address(), gateway.changer.mode);
         let changer = gateway.changer();
         daemon.tasks.spawn(daemon.stop.clone().run_until_cancelled_owned(orders.obey(changer)));
         gateway.serve(daemon.tasks.clone(), daemon.stop.clone()).await
@@ -147,7 +147,7 @@ impl Current {
 }
 
 /// Changes a running gateway to another configuration.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Changer {
     current: watch::Sender<Current>,
     mode: Mode,
@@ -176,10 +176,7 @@ impl Changer {
 pub struct Gateway {
     listener: TcpListener,
     address: SocketAddr,
-    listen: SocketAddr,
-    socket: PathBuf,
-    mode: Mode,
-    current: watch::Sender<Current>,
+    changer: Changer,
     forward: Forward,
 }
 
@@ -201,13 +198,14 @@ impl Gateway {
         .map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
         let forward = Forward::new(config.socket.clone(), current.subscribe());
-        Ok(Self { listener, address, listen: config.listen, socket: config.socket, mode: config.mode, current, forward })
+        let changer = Changer { current, mode: config.mode, listen: config.listen, socket: config.socket };
+        Ok(Self { listener, address, changer, forward })
     }
 
     /// What changes this gateway's configuration while it serves.
     #[must_use]
     pub fn changer(&self) -> Changer {
-        Changer { current: self.current.clone(), mode: self.mode, listen: self.listen, socket: self.socket.clone() }
+        self.changer.clone()
     }
 
     /// Where it listens.
@@ -221,7 +219,7 @@ impl Gateway {
     /// # Errors
     /// When the server itself fails; failing connections are logged.
     pub async fn serve(self, tasks: TaskTracker, stop: CancellationToken) -> Result<(), ApidError> {
-        let connections = accept::connections(self.listener, self.current.subscribe(), self.mode, tasks, stop.clone());
+        let connections = accept::connections(self.listener, self.changer.current.subscribe(), self.changer.mode, tasks, stop.clone());
         let serving = tonic::transport::Server::builder()
             .initial_stream_window_size(WINDOWS.0)
             .initial_connection_window_size(WINDOWS.1)

@@ -8,13 +8,13 @@ use qemu::{
     Api, Arch, Machine, TestVm,
     api::{refused, wait_for},
     disk, limits,
-    node::{Access, configured, maintenance, running},
+    node::{Access, configured_and_off, maintenance, running},
 };
 use tonic::Code;
 
 use crate::{
     Tier,
-    node::{expect_healthy_node, expect_table, logged, partition},
+    node::{boots_well, expect_healthy_node, expect_table, logged, partition},
     trial,
 };
 
@@ -53,14 +53,6 @@ pub fn trials(tier: Tier) -> Vec<Trial> {
     trials
 }
 
-/// A node with a configuration, switched off.
-fn configured_and_off(machine: Machine) -> Result<(TestVm, Access)> {
-    let (mut vm, api, access) = configured(machine)?;
-    api.shutdown()?;
-    vm.wait_power_off()?;
-    Ok((vm, access))
-}
-
 /// Boots again and expects the configured node, whose console said `text`, and a good table afterwards.
 fn runs_and_says(mut vm: TestVm, access: &Access, text: &str) -> Result<()> {
     vm.start()?;
@@ -89,12 +81,7 @@ fn tables_through_firmware(machine: Machine) -> Result<()> {
     let (mut vm, access) = configured_and_off(machine)?;
     for damage in [damage_primary, damage_backup] {
         damage(&vm)?;
-        vm.start()?;
-        let api = running(&mut vm, &access)?;
-        expect_healthy_node(&vm, &api)?;
-        api.shutdown()?;
-        vm.wait_power_off()?;
-        expect_table(&vm)?;
+        boots_well(&mut vm, &access)?;
     }
     Ok(())
 }

@@ -1,14 +1,11 @@
 //! The boot matrix: each cell on a disk three times the image, first boot and second boot.
 
 use libtest_mimic::Trial;
-use qemu::{
-    Machine, cells,
-    node::{configured, running},
-};
+use qemu::{Machine, cells, node::configured};
 
 use crate::{
     Tier,
-    node::{expect_healthy_node, expect_table},
+    node::{boots_well, expect_healthy_node, expect_table},
     trial,
 };
 
@@ -24,10 +21,5 @@ fn boots_twice(cell: Machine) -> anyhow::Result<()> {
     vm.wait_power_off()?;
     expect_table(&vm)?;
 
-    vm.start()?;
-    let api = running(&mut vm, &access)?;
-    expect_healthy_node(&vm, &api)?;
-    api.shutdown()?;
-    vm.wait_power_off()?;
-    expect_table(&vm)
+    boots_well(&mut vm, &access)
 }

@@ -54,6 +54,16 @@ pub fn expect_healthy_node(vm: &TestVm, api: &Api) -> Result<()> {
     wait_for("every service to be running and healthy", limits::SETTLE, || expect_services(&api.services()?))
 }
 
+/// Another boot of a configured node: healthy, powered off when asked, its table right afterwards.
+pub fn boots_well(vm: &mut TestVm, access: &Access) -> Result<()> {
+    vm.start()?;
+    let api = running(vm, access)?;
+    expect_healthy_node(vm, &api)?;
+    api.shutdown()?;
+    vm.wait_power_off()?;
+    expect_table(vm)
+}
+
 /// Waits for `text` in the node's own log.
 pub fn logged(api: &Api, text: &str) -> Result<()> {
     wait_for(&format!("{text:?} in the node's log"), limits::SETTLE, || {
