@@ -32,7 +32,7 @@ pub fn build(context: &Context<'_>) -> Result<Programs, Error> {
     let profile = context.request.profile.name();
     let arch = context.board.arch;
     step.say(&format!("compiling keelson for {arch} ({profile})"));
-    let keelson = compile(context, &step, "keelson", arch, context.request.profile)?;
+    let keelson = compile(context, &step, "keelson", arch, context.request.profile, &[])?;
     let (size, keelson_sha256) = digest::file(STEP, &keelson)?;
     step.say(&format!("keelson has {} KiB", size / 1024));
     Ok(Programs { keelson, keelson_sha256, sources: sources(&context.request.project)? })
@@ -47,7 +47,8 @@ pub fn build_client(context: &Context<'_>) -> Result<(), Error> {
     let step = context.step("client")?;
     step.say("compiling keelctl for this machine");
     // The build root is always x86_64.
-    let keelctl = compile(context, &step, "keelctl", Arch::X86_64, Profile::Fast)?;
+    // With the C library inside: this machine's may be older than the build root's.
+    let keelctl = compile(context, &step, "keelctl", Arch::X86_64, Profile::Fast, &["-Ctarget-feature=+crt-static"])?;
     make_folder(STEP, &context.request.out)?;
     let place = context.request.out.join("keelctl");
     // Not written over: someone may be running it.
@@ -70,7 +71,8 @@ pub fn cargo(context: &Context<'_>, step: &Step<'_>) -> std::process::Command {
     command
 }
 
-fn compile(context: &Context<'_>, step: &Step<'_>, package: &str, arch: Arch, profile: Profile) -> Result<PathBuf, Error> {
+/// Compiles a package; `own` are flags for its last step alone, so that what it depends on is compiled once for all.
+fn compile(context: &Context<'_>, step: &Step<'_>, package: &str, arch: Arch, profile: Profile, own: &[&str]) -> Result<PathBuf, Error> {
     let request = context.request;
     let profile = profile.name();
     let target = request.cache.join("target");
@@ -87,7 +89,9 @@ fn compile(context: &Context<'_>, step: &Step<'_>, package: &str, arch: Arch, pr
     }
     let jobs = request.jobs.to_string();
     command.args([
-        "build",
+        "rustc",
+        "--bin",
+        package,
         "--locked",
         "--offline",
         "--package",
@@ -98,7 +102,9 @@ fn compile(context: &Context<'_>, step: &Step<'_>, package: &str, arch: Arch, pr
         profile,
         "--jobs",
         &jobs,
+        "--",
     ]);
+    command.args(own);
     step.run(&mut command)?;
     Ok(target.join(arch.triple()).join(profile).join(package))
 }
@@ -123,10 +129,13 @@ fn rust_flags(context: &Context<'_>, arch: Arch) -> Vec<String> {
         remapped(context).into_iter().map(|(from, to)| format!("--remap-path-prefix={}={to}", from.display())).collect();
     // One hash for every vendored crate, whatever folder they were vendored to.
     flags.push("-Clink-arg=-Wl,--build-id=none".to_owned());
-    if arch == Arch::X86_64 {
-        flags.push("-Ctarget-cpu=x86-64-v2".to_owned());
-        // Relative relocations in a tenth of the space.
-        flags.push("-Clink-arg=-Wl,-z,pack-relative-relocs".to_owned());
+    // Relative relocations in a tenth of the space.
+    flags.push("-Clink-arg=-Wl,-z,pack-relative-relocs".to_owned());
+    match arch {
+        Arch::X86_64 => flags.push("-Ctarget-cpu=x86-64-v2".to_owned()),
+        // At opt-level z LLVM cuts equal sequences of a few instructions out into functions of their own on this
+        // architecture: 4 % less code, and a call and a return every dozen instructions.
+        Arch::Arm64 => flags.push("-Cllvm-args=-enable-machine-outliner=never".to_owned()),
     }
     flags
 }

@@ -1,7 +1,7 @@
 //! Control groups, version 2: plain files below one folder.
 //!
-//! The rule behind the order here: a group that has controllers enabled for its children holds no processes itself, so
-//! whoever is in the root moves into a leaf before controllers are enabled, and they are enabled from the top down.
+//! The rule behind the order of calls: controllers are enabled from the top down, and a group that has some enabled for
+//! its children holds no processes itself. The root group is exempt (`Documentation/admin-guide/cgroup-v2.rst`).
 
 use std::{
     fs, io,

@@ -18,7 +18,7 @@ use linux::block::{Access, Device, DeviceError};
 use machined::disk::{
     Outcome, System,
     find::Booted,
-    medium::{Medium, WholeDisk},
+    medium::{Medium, Seen, WholeDisk},
     provision::StepError,
     volumes::{Mounter, VolumeError},
 };
@@ -85,8 +85,8 @@ impl Medium for Cut {
         self.inner.show(number, range)
     }
 
-    fn node(&self, number: u32, range: Range) -> Option<PathBuf> {
-        self.inner.node(number, range)
+    fn seen(&self) -> Vec<Seen> {
+        self.inner.seen()
     }
 }
 

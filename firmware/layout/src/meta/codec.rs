@@ -23,6 +23,8 @@ const HEADER: usize = 32;
 const RECORDS_AT: usize = 64;
 /// Copies are written in whole sectors of the larger kind.
 const BLOCK: usize = 4096;
+/// Where a header says how long the records are.
+const LENGTH_AT: usize = 24;
 
 const KIND_LIFE: u8 = 0;
 const KIND_KEY: u8 = 1;
@@ -88,6 +90,14 @@ pub(super) fn encode(generation: u64, meta: &Meta) -> Result<Vec<u8>, MetaError>
     bytes.extend_from_slice(&records);
     bytes.resize(bytes.len().next_multiple_of(BLOCK), 0);
     Ok(bytes)
+}
+
+/// Bytes from a copy's beginning that hold it, a multiple of 4096, by its first ones; those of its header at least, when
+/// they are no header.
+pub(super) fn stored_length(start: &[u8]) -> usize {
+    let length = start.get(LENGTH_AT..).and_then(|rest| Reader(rest).u64());
+    let records = length.and_then(|length| usize::try_from(length).ok()).filter(|length| *length <= COPY_SIZE - RECORDS_AT);
+    (RECORDS_AT + records.unwrap_or(0)).next_multiple_of(BLOCK)
 }
 
 /// Generation and contents of one copy.

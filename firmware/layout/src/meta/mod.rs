@@ -21,6 +21,8 @@ use crate::{Range, SectorSize};
 pub const PARTITION_SIZE: u64 = 1 << 20;
 /// Bytes of each copy's place.
 pub const COPY_SIZE: usize = 512 << 10;
+/// Copies are written, and their beginnings read, in multiples of this.
+pub const BLOCK: u64 = 4096;
 /// Most bytes of one value.
 pub const MAX_VALUE: usize = 64 << 10;
 /// Most bytes of all records together.
@@ -195,6 +197,12 @@ impl Found {
     #[must_use]
     pub fn read(partition: &[u8]) -> Self {
         let (a, b) = partition.split_at_checked(COPY_SIZE).unwrap_or((partition, &[]));
+        Self::of(a, b)
+    }
+
+    /// Reads both copies, each from its beginning as far as it is in use ([`stored_length`]) or further.
+    #[must_use]
+    pub fn of(a: &[u8], b: &[u8]) -> Self {
         match (codec::decode(a), codec::decode(b)) {
             (Ok(a), Ok(b)) if b.0 > a.0 => Self::valid(Copy::B, b, Ok(a)),
             (Ok(a), other) => Self::valid(Copy::A, a, other),
@@ -234,6 +242,13 @@ impl Store {
         let bytes = codec::encode(self.generation, &self.meta)?;
         Ok(Some(MetaWrite { offset: self.newest.other().offset(), bytes }))
     }
+}
+
+/// Bytes from a copy's beginning that hold it, by its first [`BLOCK`]: what its header says, one block when that makes no
+/// sense.
+#[must_use]
+pub fn stored_length(start: &[u8]) -> u64 {
+    u64::try_from(codec::stored_length(start)).unwrap_or(BLOCK)
 }
 
 /// The whole partition of a flashed image: both copies valid, life [`Life::Factory`].

@@ -102,9 +102,37 @@ impl Sysfs {
     /// # Errors
     /// [`DiskFault`] when the list itself cannot be read.
     pub fn disks(&self) -> Result<Vec<Disk>, DiskFault> {
+        Ok(self.names()?.iter().filter_map(|name| self.disk(name).ok()).collect())
+    }
+
+    /// Names of all disks, sorted.
+    ///
+    /// # Errors
+    /// [`DiskFault`].
+    pub fn names(&self) -> Result<Vec<String>, DiskFault> {
         let mut names = list(&self.sys.join("block"))?;
         names.sort();
-        Ok(names.iter().filter_map(|name| self.disk(name).ok()).collect())
+        Ok(names)
+    }
+
+    /// Whether there is hardware behind the disk ([`Disk::hardware`]).
+    #[must_use]
+    pub fn is_hardware(&self, name: &str) -> bool {
+        self.sys.join("block").join(name).join("device").exists()
+    }
+
+    /// The partitions of a disk by number. Far cheaper than the whole [`Disk`], which asks the device itself for its serial
+    /// number.
+    ///
+    /// # Errors
+    /// [`DiskFault`] when there is no such disk.
+    pub fn partitions(&self, disk: &str) -> Result<Vec<Part>, DiskFault> {
+        let dir = self.sys.join("block").join(disk);
+        // The kernel names partitions after their disk.
+        let children = list(&dir)?.into_iter().filter(|child| child.starts_with(disk));
+        let mut partitions: Vec<Part> = children.filter_map(|child| self.part(&dir.join(&child), &child).ok().flatten()).collect();
+        partitions.sort_by_key(|part| part.number);
+        Ok(partitions)
     }
 
     /// One disk by kernel name.
@@ -114,15 +142,13 @@ impl Sysfs {
     pub fn disk(&self, name: &str) -> Result<Disk, DiskFault> {
         let dir = self.sys.join("block").join(name);
         let size = number(&dir.join("size"))?.saturating_mul(SYSFS_SECTOR);
-        let mut partitions: Vec<Part> = list(&dir)?.iter().filter_map(|child| self.part(&dir.join(child), child).ok().flatten()).collect();
-        partitions.sort_by_key(|part| part.number);
         let bus_path = fs::canonicalize(&dir).unwrap_or_default();
         let bus_path = bus_path.strip_prefix(&self.sys).unwrap_or(&bus_path).display().to_string();
         let flag = |file: &str| text(&dir.join(file)) == "1";
         let queue = |file: &str| text(&dir.join("queue").join(file)).parse().unwrap_or(512);
         Ok(Disk {
             name: name.to_owned(),
-            node: self.node(&dir, name),
+            node: self.node(&text(&dir.join("uevent")), name),
             number: text(&dir.join("dev")),
             size,
             sector: queue("logical_block_size"),
@@ -130,13 +156,13 @@ impl Sysfs {
             read_only: flag("ro"),
             removable: flag("removable"),
             rotational: flag("queue/rotational"),
-            hardware: dir.join("device").exists(),
+            hardware: self.is_hardware(name),
             model: text(&dir.join("device/model")),
             serial: serial(&dir),
             wwid: first(&[dir.join("wwid"), dir.join("device/wwid")]),
             transport: transport(&bus_path),
             bus_path,
-            partitions,
+            partitions: self.partitions(name)?,
             holders: list(&dir.join("holders")).unwrap_or_default(),
         })
     }
@@ -184,7 +210,7 @@ impl Sysfs {
         Ok(Some(Part {
             number: u32::try_from(number(&dir.join("partition"))?).unwrap_or(0),
             name: name.to_owned(),
-            node: self.node(dir, name),
+            node: self.node(&uevent, name),
             start: number(&dir.join("start"))?.saturating_mul(SYSFS_SECTOR),
             size: number(&dir.join("size"))?.saturating_mul(SYSFS_SECTOR),
             guid: field(&uevent, "PARTUUID").and_then(|guid| Uuid::try_parse(guid).ok()),
@@ -194,9 +220,8 @@ impl Sysfs {
     }
 
     /// The node that devtmpfs made: `DEVNAME` of the device.
-    fn node(&self, dir: &Path, name: &str) -> PathBuf {
-        let uevent = text(&dir.join("uevent"));
-        self.dev.join(field(&uevent, "DEVNAME").unwrap_or(name))
+    fn node(&self, uevent: &str, name: &str) -> PathBuf {
+        self.dev.join(field(uevent, "DEVNAME").unwrap_or(name))
     }
 }
 

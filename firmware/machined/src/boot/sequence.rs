@@ -55,8 +55,8 @@ pub async fn run(machine: Arc<Machine>) -> Result<(), FatalStep> {
     result
 }
 
-/// The phases in order. Network and services are started before the disk: DHCP runs and apid gets ready while file systems
-/// are mounted and the configuration is looked for.
+/// The phases in order. The tasks of a phase begin in the order of their list, and what one waits for does not hold up the
+/// next: the disk is looked at, apid gets ready and DHCP runs side by side.
 fn list(machine: &Arc<Machine>) -> Vec<Phase> {
     let step = |name, on_error, work: fn(&Arc<Machine>) -> Result<(), StepError>| {
         let machine = Arc::clone(machine);
@@ -65,27 +65,22 @@ fn list(machine: &Arc<Machine>) -> Vec<Phase> {
     vec![
         Phase::new("pseudo", vec![step("mountPseudoFilesystems", OnError::Fatal, pseudo)]),
         Phase::new(
-            "basics",
+            "system",
             vec![
+                bring_up_disk(machine),
                 step("limits", OnError::Report, |_| Ok(setup::basics()?)),
+                step("controlGroups", OnError::Report, control_groups),
+                step("startServices", OnError::Fatal, start_services),
+                step("startNetwork", OnError::Report, start_network),
                 step("clockFloor", OnError::Report, |machine| {
                     log::info!(target: "clock", "not synchronised: this version has no time client");
                     clock_floor(machine)
                 }),
                 step("facts", OnError::Report, facts),
-                step("controlGroups", OnError::Report, control_groups),
                 step("watchdog", OnError::Report, watchdog),
             ],
         ),
-        Phase::new(
-            "disk",
-            vec![
-                step("startServices", OnError::Fatal, start_services),
-                step("startNetwork", OnError::Report, start_network),
-                bring_up_disk(machine),
-            ],
-        ),
-        Phase::new("config", vec![load_config(machine)]),
+        Phase::new("config", vec![load_config(machine), Step::blocking("ownGroup", OnError::Report, setup::enter_own_group)]),
         Phase::new(
             "console",
             vec![step("startConsole", OnError::Report, start_console), step("pinModules", OnError::Report, start_pinning)],
@@ -95,8 +90,7 @@ fn list(machine: &Arc<Machine>) -> Vec<Phase> {
 
 fn tell(machine: &Machine, progress: &Progress<'_>) {
     match progress {
-        Progress::PhaseStart { name, index, total, steps } => {
-            log::info!(target: "boot", "phase {name} ({index}/{total}): {steps} task(s)");
+        Progress::PhaseStart { name, .. } => {
             machine.events.publish(&events::phase(name, true), "");
         }
         Progress::PhaseEnd { name, index, total, took } => {

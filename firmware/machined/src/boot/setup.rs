@@ -80,7 +80,7 @@ const FIRST: [Pseudo; 3] =
     [pseudo("/proc", "proc", DATA, ""), pseudo("/sys", "sysfs", DATA, ""), pseudo("/dev", "devtmpfs", Flags::NOSUID, "mode=0755")];
 
 /// No tracefs and debugfs: nothing here needs them, and they show the kernel's inside.
-const REST: [Pseudo; 10] = [
+const REST: [Pseudo; 9] = [
     pseudo("/dev/pts", "devpts", DEVICES, "mode=0620,ptmxmode=0666,gid=5"),
     pseudo("/dev/shm", "tmpfs", DATA, "mode=1777"),
     pseudo("/run", "tmpfs", DATA, "mode=0755"),
@@ -88,10 +88,12 @@ const REST: [Pseudo; 10] = [
     pseudo("/system", "tmpfs", DATA, "mode=0755"),
     pseudo("/sys/fs/cgroup", "cgroup2", DATA, "nsdelegate,memory_recursiveprot"),
     optional("/sys/kernel/security", "securityfs", DATA, ""),
-    optional("/sys/fs/bpf", "bpf", DATA, "mode=0700"),
     optional("/sys/fs/pstore", "pstore", DATA, ""),
     optional("/sys/firmware/efi/efivars", "efivarfs", DATA.union(Flags::RDONLY), ""),
 ];
+
+/// Its first mount asks for a module that no kernel of ours has, which would start `/sbin/modprobe` for nothing.
+const BPF: [Pseudo; 1] = [optional("/sys/fs/bpf", "bpf", DATA, "mode=0700")];
 
 /// Folders on the fresh tmpfs trees: path, mode, group.
 const FOLDERS: [(&str, u32, u32); 8] = [
@@ -116,9 +118,10 @@ pub fn first_mounts() -> Result<(), SetupError> {
 /// Mounts the rest and makes the folders on it; gives the optional ones that this kernel does not have.
 ///
 /// # Errors
-/// [`SetupError::Mount`], [`SetupError::Folder`].
+/// [`SetupError::Mount`], [`SetupError::Module`], [`SetupError::Folder`].
 pub fn other_mounts() -> Result<Vec<&'static str>, SetupError> {
-    let missing = mount_all(&REST)?;
+    let mut missing = mount_all(&REST)?;
+    missing.extend(linux::modules::unasked(|| mount_all(&BPF))??);
     for (path, mode, group) in FOLDERS {
         let made = make_folder(Path::new(path), mode, group);
         made.map_err(|source| SetupError::Folder { path: path.into(), source })?;
@@ -216,28 +219,35 @@ pub fn save_clock() -> Result<(), SetupError> {
     written.map_err(|source| SetupError::SaveClock { source })
 }
 
-/// The tree of control groups: PID 1 in its own leaf first, then controllers from the top down.
-/// Gives the controllers that this kernel does not have.
+/// The tree of control groups, controllers from the top down. PID 1 stays in the root group, where no rule forbids it,
+/// until [`enter_own_group`]. Gives the controllers that this kernel does not have.
 ///
 /// # Errors
 /// [`SetupError::Cgroup`].
 pub fn control_groups() -> Result<Vec<&'static str>, SetupError> {
     const WANTED: [&str; 5] = ["cpu", "io", "memory", "pids", "cpuset"];
-    let root = Cgroup::at("");
-    let init = Cgroup::at("init");
-    init.create()?;
-    init.enter(0)?;
-    let missing = root.enable(&WANTED)?;
-    let system = Cgroup::at("system");
-    system.create()?;
-    system.enable(&WANTED)?;
-    let podruntime = Cgroup::at("podruntime");
-    podruntime.create()?;
-    podruntime.enable(&WANTED)?;
+    let missing = Cgroup::at("").enable(&WANTED)?;
+    for name in ["system", "podruntime"] {
+        let group = Cgroup::at(name);
+        group.create()?;
+        group.enable(&WANTED)?;
+    }
     if !missing.contains(&"memory") {
-        init.write("memory.min", MEMORY_MIN)?;
         // What a service below asks for counts only as far as its parent grants it.
-        system.write("memory.min", MEMORY_MIN)?;
+        Cgroup::at("system").write("memory.min", MEMORY_MIN)?;
     }
     Ok(missing)
+}
+
+/// Moves PID 1 into a group of its own. The kernel lets every processor pass a quiet point first: this blocks for long.
+///
+/// # Errors
+/// [`SetupError::Cgroup`].
+pub fn enter_own_group() -> Result<(), SetupError> {
+    let init = Cgroup::at("init");
+    init.create()?;
+    if init.path().join("memory.min").exists() {
+        init.write("memory.min", MEMORY_MIN)?;
+    }
+    Ok(init.enter(0)?)
 }

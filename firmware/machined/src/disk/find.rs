@@ -74,7 +74,8 @@ pub fn booted() -> Result<Booted, FindError> {
     let verity = verity(&sysfs, &mapping)?;
     let guid = verity.part_uuid();
     let root = RootPartition { guid, range: range(&part) };
-    let others: Vec<Disk> = sysfs.disks()?.into_iter().filter(|other| other.hardware && other.name != disk.name).collect();
+    let others = sysfs.names()?.into_iter().filter(|name| *name != disk.name && sysfs.is_hardware(name));
+    let others: Vec<Disk> = others.filter_map(|name| sysfs.disk(&name).ok()).collect();
     let twins = others.iter().filter(|other| has(other, guid)).map(|other| other.name.clone()).collect();
     let loader = loader_disk(loader_partition(Path::new(EFIVARS)), &disk, &others);
     Ok(Booted { label: part.label, disk, root, verity, loader, twins })

@@ -7,6 +7,17 @@ use linux::block::{Device, DeviceError, Disk, Part, Sysfs, partitions};
 
 use super::{find, length, provision::StepError};
 
+/// A partition that the kernel sees.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// Number in the table.
+    pub number: u32,
+    /// Its bytes on the disk.
+    pub range: Range,
+    /// Device node.
+    pub node: PathBuf,
+}
+
 /// A whole disk. Everything that is written goes through here, so that a test can cut the power anywhere.
 pub trait Medium {
     /// Size in bytes.
@@ -33,8 +44,8 @@ pub trait Medium {
     /// # Errors
     /// [`StepError::Show`], [`StepError::Shown`].
     fn show(&self, number: u32, range: Range) -> Result<PathBuf, StepError>;
-    /// The node of a partition that the kernel sees exactly there.
-    fn node(&self, number: u32, range: Range) -> Option<PathBuf>;
+    /// What the kernel sees: partitions by number, where they are, and their nodes.
+    fn seen(&self) -> Vec<Seen>;
 }
 
 /// The real disk, locked for as long as this lives.
@@ -55,8 +66,7 @@ impl WholeDisk {
 
     /// The partition of that number as the kernel has it now.
     fn part(&self, number: u32) -> Option<Part> {
-        let disk = self.sysfs.disk(&self.disk.name).ok()?;
-        disk.partitions.into_iter().find(|part| part.number == number)
+        self.sysfs.partitions(&self.disk.name).ok()?.into_iter().find(|part| part.number == number)
     }
 }
 
@@ -92,7 +102,8 @@ impl Medium for WholeDisk {
         }
     }
 
-    fn node(&self, number: u32, range: Range) -> Option<PathBuf> {
-        self.part(number).filter(|part| find::range(part) == range).map(|part| part.node)
+    fn seen(&self) -> Vec<Seen> {
+        let parts = self.sysfs.partitions(&self.disk.name).unwrap_or_default().into_iter();
+        parts.map(|part| Seen { number: part.number, range: find::range(&part), node: part.node }).collect()
     }
 }

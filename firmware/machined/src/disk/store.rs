@@ -2,8 +2,9 @@
 
 use layout::{
     Range,
-    meta::{Found, Meta, MetaWrite, Store},
+    meta::{self, Copy, Found, Meta, MetaWrite, Store},
 };
+use linux::block::DeviceError;
 
 use super::{medium::Medium, provision::StepError};
 
@@ -24,23 +25,20 @@ impl<'a> MetaPlace<'a> {
     /// # Errors
     /// [`StepError::Read`] only when neither half of the partition can be read.
     pub fn read(&self) -> Result<Found, StepError> {
-        match self.disk.read(self.range) {
-            Ok(bytes) => Ok(Found::read(&bytes)),
-            // A bad sector in one copy must not hide the other.
-            Err(_) => {
-                let half = self.range.length / 2;
-                let read = |start| self.disk.read(Range { start, length: half });
-                let (a, b) = (read(self.range.start), read(self.range.start + half));
-                match (a, b) {
-                    (Err(source), Err(_)) => Err(StepError::Read { what: "META", source }),
-                    (a, b) => {
-                        let zeros = || vec![0; super::length(Range { start: 0, length: half })];
-                        let mut bytes = a.unwrap_or_else(|_| zeros());
-                        bytes.extend(b.unwrap_or_else(|_| zeros()));
-                        Ok(Found::read(&bytes))
-                    }
-                }
-            }
+        // One by one: a bad sector in one copy must not hide the other.
+        match (self.copy(Copy::A), self.copy(Copy::B)) {
+            (Err(source), Err(_)) => Err(StepError::Read { what: "META", source }),
+            (a, b) => Ok(Found::of(&a.unwrap_or_default(), &b.unwrap_or_default())),
+        }
+    }
+
+    /// As much of a copy as is in use: a few of its 512 KiB.
+    fn copy(&self, copy: Copy) -> Result<Vec<u8>, DeviceError> {
+        let start = self.range.start.saturating_add(copy.offset());
+        let bytes = self.disk.read(Range { start, length: meta::BLOCK })?;
+        match meta::stored_length(&bytes) {
+            length if length <= meta::BLOCK => Ok(bytes),
+            length => self.disk.read(Range { start, length }),
         }
     }
 

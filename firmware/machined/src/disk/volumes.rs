@@ -45,6 +45,10 @@ pub enum VolumeError {
     Sync { target: PathBuf, source: io::Error },
     #[error("the kernel does not show the partition that the table has")]
     Unseen,
+    #[error("start a thread")]
+    Thread { source: io::Error },
+    #[error("mounting it panicked")]
+    Panicked,
 }
 
 /// What is done with partitions once they are there.
@@ -59,11 +63,26 @@ pub trait Mounter {
     /// # Errors
     /// [`VolumeError`].
     fn mount_xfs(&self, node: &Path, target: &Path, label: &str) -> Result<(), VolumeError>;
+    /// Mounts several that do not lie within each other; results in their order.
+    fn mount_each(&self, wanted: &[Mount]) -> Vec<Result<(), VolumeError>> {
+        wanted.iter().map(|mount| self.mount_xfs(&mount.node, &mount.target, &mount.label)).collect()
+    }
     /// Waits until everything in a mounted file system is on the disk.
     ///
     /// # Errors
     /// [`VolumeError`].
     fn sync(&self, target: &Path) -> Result<(), VolumeError>;
+}
+
+/// A file system and its place.
+#[derive(Clone, Debug)]
+pub struct Mount {
+    /// Block device.
+    pub node: PathBuf,
+    /// Mount point.
+    pub target: PathBuf,
+    /// Label of its partition.
+    pub label: String,
 }
 
 /// The real thing: mkfs.xfs as a child of the reaper, mount(2).
@@ -105,6 +124,21 @@ impl Mounter for KernelVolumes {
             .map_err(|source| VolumeError::Permissions { target: target.to_owned(), source })
     }
 
+    /// Side by side: each reads its log and its first blocks, and waits for the disk between them.
+    fn mount_each(&self, wanted: &[Mount]) -> Vec<Result<(), VolumeError>> {
+        std::thread::scope(|scope| {
+            let start = wanted.iter().map(|Mount { node, target, label }| {
+                std::thread::Builder::new().spawn_scoped(scope, move || self.mount_xfs(node, target, label))
+            });
+            let threads: Vec<_> = start.collect();
+            let joined = threads.into_iter().map(|thread| match thread {
+                Ok(thread) => thread.join().unwrap_or(Err(VolumeError::Panicked)),
+                Err(source) => Err(VolumeError::Thread { source }),
+            });
+            joined.collect()
+        })
+    }
+
     fn sync(&self, target: &Path) -> Result<(), VolumeError> {
         let fault = |source| VolumeError::Sync { target: target.to_owned(), source };
         let dir = fs::File::open(target).map_err(fault)?;
@@ -125,9 +159,11 @@ fn options(label: &str) -> (Flags, &'static str, u32) {
 #[must_use]
 pub fn list(set: &PartitionSet, table: &Table, disk: &dyn Medium) -> Vec<PartitionStatus> {
     let mut partitions = list_plain(set, table);
+    let seen = disk.seen();
     for partition in &mut partitions {
         let range = Range { start: partition.start, length: partition.size };
-        partition.device = disk.node(partition.number, range).unwrap_or_default();
+        let there = seen.iter().find(|seen| seen.number == partition.number && seen.range == range);
+        partition.device = there.map(|seen| seen.node.clone()).unwrap_or_default();
     }
     partitions
 }
@@ -150,24 +186,28 @@ pub fn list_plain(set: &PartitionSet, table: &Table) -> Vec<PartitionStatus> {
 
 /// Mounts every partition that the image mounts. One that does not mount is reported and left as it is.
 pub fn mount_all(set: &PartitionSet, mounter: &dyn Mounter, outcome: &mut Outcome, warn: &dyn Fn(String)) {
-    for wanted in set.all().iter().filter(|partition| partition.content == Content::Xfs) {
-        let Some(target) = wanted.mount.as_deref().map(Path::new) else { continue };
-        let there = outcome.partitions.iter_mut().find(|partition| partition.label == wanted.label);
-        let result = match there {
-            Some(partition) if !partition.device.as_os_str().is_empty() => {
-                let mounted = mounter.mount_xfs(&partition.device, target, &wanted.label);
-                if mounted.is_ok() {
-                    partition.mounted_on = Some(target.to_owned());
+    let wanted = set.all().iter().filter(|partition| partition.content == Content::Xfs);
+    let wanted = wanted.filter_map(|partition| {
+        let there = outcome.partitions.iter().find(|there| there.label == partition.label);
+        let node = there.map(|there| there.device.clone()).unwrap_or_default();
+        Some(Mount { node, target: PathBuf::from(partition.mount.as_deref()?), label: partition.label.clone() })
+    });
+    let (seen, unseen): (Vec<Mount>, Vec<Mount>) = wanted.partition(|mount| !mount.node.as_os_str().is_empty());
+    let results = mounter.mount_each(&seen);
+    let unseen = unseen.into_iter().map(|mount| (mount, Err(VolumeError::Unseen)));
+    for (Mount { target, label, .. }, result) in seen.into_iter().zip(results).chain(unseen) {
+        match result {
+            Ok(()) => {
+                for there in outcome.partitions.iter_mut().filter(|there| there.label == label) {
+                    there.mounted_on = Some(target.clone());
                 }
-                mounted
             }
-            _ => Err(VolumeError::Unseen),
-        };
-        if let Err(err) = result {
-            let problem = unusable(&wanted.label, &daemon::report(&err).to_string());
-            warn(problem.clone());
-            outcome.problems.push(problem);
-            outcome.state_lost |= wanted.label == STATE;
+            Err(err) => {
+                let problem = unusable(&label, &daemon::report(&err).to_string());
+                warn(problem.clone());
+                outcome.problems.push(problem);
+                outcome.state_lost |= label == STATE;
+            }
         }
     }
 }

@@ -20,7 +20,7 @@ use linux::block::{DeviceError, Disk};
 use crate::disk::{
     Outcome, System,
     find::Booted,
-    medium::Medium,
+    medium::{Medium, Seen},
     provision::StepError,
     table,
     volumes::{Mounter, VolumeError},
@@ -253,13 +253,16 @@ impl Medium for Memory {
         if there != range {
             return Err(StepError::Shown { number, wanted: range, found: Some(there) });
         }
-        Ok(self.node(number, range).unwrap())
+        Ok(node_at(range))
     }
 
-    fn node(&self, number: u32, range: Range) -> Option<PathBuf> {
-        let seen = self.kernel.borrow().get(&number) == Some(&range);
-        seen.then(|| PathBuf::from(format!("/memory/{}", range.start)))
+    fn seen(&self) -> Vec<Seen> {
+        self.kernel.borrow().iter().map(|(&number, &range)| Seen { number, range, node: node_at(range) }).collect()
     }
+}
+
+fn node_at(range: Range) -> PathBuf {
+    PathBuf::from(format!("/memory/{}", range.start))
 }
 
 fn start_of(node: &Path) -> u64 {
