@@ -41,7 +41,6 @@ pub fn build(request: &BuildRequest, progress: &dyn Progress) -> Result<Built, E
     manifest.outputs.insert("sbom.spdx.json".to_owned(), Output::of(&bill)?);
     write_file(STEP, &context.out.join("manifest.json"), manifest.to_json())?;
     step.say(&format!("root hash {}", manifest.root_hash));
-    programs::build_client(&context)?;
     step.say(&format!("done: {}", context.out.display()));
     Ok(Built { folder: context.out.clone(), manifest })
 }

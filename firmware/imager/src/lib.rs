@@ -48,6 +48,7 @@ pub use build::{build, limit};
 pub use compare::compare;
 pub use floor::floor;
 pub use legal::legal_info;
+pub use programs::client;
 pub use request::{BuildRequest, Built, Error, Event, LockState, PlainProgress, Profile, Progress};
 
 /// Name space of every GUID that is derived from content.

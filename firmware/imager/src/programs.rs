@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::board::Arch;
 use crate::context::Context;
 use crate::digest;
-use crate::request::{Error, Profile};
+use crate::request::{BuildRequest, Error, Profile, Progress};
 use crate::step::{Step, copy_file, make_folder};
 
 const STEP: &str = "programs";
@@ -38,12 +38,13 @@ pub fn build(context: &Context<'_>) -> Result<Programs, Error> {
     Ok(Programs { keelson, keelson_sha256, sources: sources(&context.request.project)? })
 }
 
-/// Compiles `keelctl` for the machine that builds; it lands in `<out>/keelctl`. Last of all, since no image waits for it,
-/// and without the minutes that the node's program is worth.
+/// Compiles `keelctl` for the machine that builds; it lands in `<out>/keelctl`. Apart from the image, which does not wait
+/// for it, and without the minutes that the node's program is worth.
 ///
 /// # Errors
 /// [`Error::Command`] with the compiler's last words.
-pub fn build_client(context: &Context<'_>) -> Result<(), Error> {
+pub fn client(request: &BuildRequest, progress: &dyn Progress) -> Result<PathBuf, Error> {
+    let context = &Context::new(request, progress)?;
     let step = context.step("client")?;
     step.say("compiling keelctl for this machine");
     // The build root is always x86_64.
@@ -54,7 +55,8 @@ pub fn build_client(context: &Context<'_>) -> Result<(), Error> {
     // Not written over: someone may be running it.
     let draft = context.request.out.join(".keelctl.new");
     copy_file(STEP, &keelctl, &draft)?;
-    fs::rename(&draft, &place).map_err(step.file_error("replace", &place))
+    fs::rename(&draft, &place).map_err(step.file_error("replace", &place))?;
+    Ok(place)
 }
 
 /// Cargo in the project's folder, with what keeps it to the cache.

@@ -45,6 +45,12 @@ pub fn build(arguments: &Arguments) -> Result<Built> {
     imager::build(&request(arguments)?, &PlainProgress::default()).with_context(|| format!("build {}", arguments.board))
 }
 
+/// Compiles the client for this machine, beside the boards' folders.
+pub fn client(arguments: &Arguments) -> Result<()> {
+    imager::client(&request(arguments)?, &PlainProgress::default()).context("build keelctl")?;
+    Ok(())
+}
+
 /// Builds what the bench compares a built board with.
 pub fn floor(arguments: &Arguments) -> Result<()> {
     imager::floor(&request(arguments)?, &PlainProgress::default()).with_context(|| format!("build the floor of {}", arguments.board))?;

@@ -35,7 +35,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Builds the image of a board into out/<board>/.
+    /// Builds the image of a board into out/<board>/, and the client into out/keelctl.
     Build(image::Arguments),
     /// Formatting, lints, house rules and host tests.
     Check,
@@ -84,7 +84,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         // The lock is made with the host's apt, everything else with what is in the root.
         Command::Lock { .. } => Err(sealed::run_inside()),
         _ if !sealed::inside() => Err(sealed::run_inside()),
-        Command::Build(arguments) => image::build(&arguments).map(drop),
+        Command::Build(arguments) => image::build(&arguments).and_then(|_| image::client(&arguments)),
         Command::Check => check::check(),
         Command::Tidy => tidy::run(),
         Command::Test(arguments) => check::test(&arguments),
