@@ -41,8 +41,9 @@ pub struct Report {
 pub struct Board {
     /// Kernel started by QEMU.
     pub fast: Path,
-    /// Through UEFI and systemd-boot.
-    pub firmware: Path,
+    /// Through UEFI and systemd-boot; not there when only the fast path was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub firmware: Option<Path>,
     /// Proportional set size of each Keelson process, KiB.
     pub pss_kib: BTreeMap<String, u64>,
     /// Memory of each service's control group, bytes.
@@ -75,16 +76,24 @@ pub struct Spread {
     pub max: f64,
 }
 
-/// Measures `arches`, `repetitions` times each; `say` gets a line for each measurement.
+/// Measures `arches`, `repetitions` times each, without the way through firmware if `fast_only`; `say` gets a line for each
+/// measurement.
 ///
 /// # Errors
 /// When an image or floor is missing or a node does not come up.
-pub fn boot(arches: &[Arch], repetitions: usize, say: &dyn Fn(&str)) -> Result<Report> {
+pub fn boot(arches: &[Arch], repetitions: usize, fast_only: bool, say: &dyn Fn(&str)) -> Result<Report> {
     ensure!(repetitions > 0, "measure at least once");
     let mut boards = BTreeMap::new();
     for &arch in arches {
-        let (fast, _) = path(Machine::new(arch), repetitions, say)?;
-        let (firmware, idle) = path(Machine::new(arch).firmware(), repetitions, say)?;
+        let (fast, vm, access) = path(Machine::new(arch), repetitions, say)?;
+        let (firmware, mut vm, access) = if fast_only {
+            (None, vm, access)
+        } else {
+            let (firmware, vm, access) = path(Machine::new(arch).firmware(), repetitions, say)?;
+            (Some(firmware), vm, access)
+        };
+        say(&format!("{}: reading memory after {} s of rest", vm.machine, IDLE.as_secs()));
+        let idle = idle(&mut vm, &access)?;
         let sizes = sizes(&Machine::new(arch))?;
         let Idle { pss_kib, cgroup_bytes, phases_ms } = idle;
         boards.insert(arch.board().to_owned(), Board { fast, firmware, pss_kib, cgroup_bytes, sizes, phases_ms });
@@ -99,7 +108,8 @@ struct Idle {
     phases_ms: BTreeMap<String, f64>,
 }
 
-fn path(machine: Machine, repetitions: usize, say: &dyn Fn(&str)) -> Result<(Path, Idle)> {
+/// One boot path's figures, and the configured node, which is off.
+fn path(machine: Machine, repetitions: usize, say: &dyn Fn(&str)) -> Result<(Path, TestVm, Access)> {
     let (mut vm, access) = configured_and_off(machine.clone())?;
     let mut times = [Vec::new(), Vec::new(), Vec::new()];
     for turn in 1..=repetitions {
@@ -113,9 +123,7 @@ fn path(machine: Machine, repetitions: usize, say: &dyn Fn(&str)) -> Result<(Pat
     }
     let [floor_s, ours_s, first_boot_s] = times.map(spread);
     let ratio = ours_s.median / floor_s.median;
-    say(&format!("{machine}: reading memory after {} s of rest", IDLE.as_secs()));
-    let idle = idle(&mut vm, &access)?;
-    Ok((Path { floor_s, ours_s, first_boot_s, ratio }, idle))
+    Ok((Path { floor_s, ours_s, first_boot_s, ratio }, vm, access))
 }
 
 /// What a serial port that nobody reads costs.

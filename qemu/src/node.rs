@@ -1,19 +1,20 @@
 //! From a machine to a node with a configuration: the steps that every suite and bench begins with.
 
 use std::{
-    net::SocketAddr,
-    sync::{Arc, mpsc},
+    collections::VecDeque,
+    net::{SocketAddr, TcpStream},
     thread,
-    time::{Duration, Instant, SystemTime},
+    time::{Instant, SystemTime},
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use base64::{Engine, engine::general_purpose::STANDARD};
+use serde_json::json;
 
 use crate::{Api, Machine, TestVm, api::wait_for, limits};
 
-/// Between two questions to a node that does not answer yet.
-const ATTEMPT: Duration = Duration::from_millis(100);
+/// Connections that wait for a guest's first sign at the same time; later ones take the place of the first.
+const PROBES: usize = 20;
 
 /// A generated configuration and the keys to the node that has it.
 #[derive(Debug)]
@@ -80,41 +81,49 @@ pub fn running(vm: &mut TestVm, access: &Access) -> Result<Api> {
     answer(vm, "the API with the admin's certificate", move |address| Api::with_talosconfig(address, &talosconfig))
 }
 
-/// Asks again and again without waiting for the question before: the emulated network takes every connection at once, and
-/// one that was made before the guest's link is up hangs for seconds.
-fn answer(vm: &mut TestVm, what: &str, connect: impl Fn(SocketAddr) -> Result<Api> + Send + Sync + 'static) -> Result<Api> {
-    let (connect, address, start) = (Arc::new(connect), vm.api_address(), Instant::now());
-    let (sender, answers) = mpsc::channel();
-    let mut last = anyhow::anyhow!("no attempt has ended");
+/// Asks until the node answers.
+fn answer(vm: &mut TestVm, what: &str, connect: impl Fn(SocketAddr) -> Result<Api>) -> Result<Api> {
+    let start = Instant::now();
     let failed = loop {
-        let (connect, sender) = (Arc::clone(&connect), sender.clone());
-        thread::spawn(move || {
-            let attempt = || {
-                let api = connect(address)?;
-                api.version()?;
-                Ok(api)
-            };
-            // Nobody listens any more once one has succeeded.
-            let _ = sender.send(attempt());
+        let attempt = listening(vm).and_then(|()| {
+            let api = connect(vm.api_address())?;
+            api.version()?;
+            Ok(api)
         });
-        match answers.recv_timeout(ATTEMPT) {
-            Ok(Ok(api)) => return Ok(api),
-            Ok(Err(error)) => {
-                last = error;
-                thread::sleep(ATTEMPT);
-            }
-            Err(_) => {}
+        match attempt {
+            Ok(api) => return Ok(api),
+            Err(error) if start.elapsed() > limits::API => break error.context(format!("waited {:?} for {what}", limits::API)),
+            Err(_) => thread::sleep(limits::POLL),
         }
         // A machine that is off will not answer: no need to wait for that.
         if let Err(ended) = vm.must_run() {
             break ended;
         }
-        if start.elapsed() > limits::API {
-            break last.context(format!("waited {:?} for {what}", limits::API));
-        }
     };
     let (processors, serial) = (vm.processors(), vm.serial.tail());
     Err(failed.context(format!("{}; the processors:\n{processors}\nthe serial log ends with:\n{serial}", vm.machine)))
+}
+
+/// Waits until the guest itself has taken a connection. QEMU's user network takes every one at once, and one made before the
+/// guest's link is up hangs for seconds; a handshake that is begun every few milliseconds until one succeeds would keep the
+/// node busy with those that come after. QEMU's own table tells what became of connections that say nothing.
+fn listening(vm: &mut TestVm) -> Result<()> {
+    let mut probes = VecDeque::new();
+    let mut monitor = vm.monitor()?;
+    wait_for("the guest to take a connection", limits::API, || {
+        // Waiting for a machine that is off is of no use.
+        if let Err(ended) = vm.must_run() {
+            return Ok(Err(ended));
+        }
+        probes.push_back(TcpStream::connect(vm.api_address()));
+        if probes.len() > PROBES {
+            probes.pop_front();
+        }
+        let table = monitor.execute("human-monitor-command", json!({ "command-line": "info usernet" }))?;
+        let taken = table.as_str().unwrap_or_default().lines().any(|line| line.trim_start().starts_with("TCP[ESTABLISHED]"));
+        ensure!(taken, "it takes none");
+        Ok(Ok(()))
+    })?
 }
 
 /// First boot, a configuration, and the node running with it.

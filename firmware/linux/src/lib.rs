@@ -18,6 +18,8 @@ pub mod mount;
 pub mod power;
 /// Child processes and the one reaper.
 pub mod process;
+/// Files brought into memory before they are needed.
+pub mod readahead;
 /// Resource limits of this process.
 pub mod rlimit;
 /// Terminals and serial ports, non-blocking.

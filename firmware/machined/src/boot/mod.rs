@@ -91,6 +91,7 @@ pub fn init() -> ! {
 
 /// Everything between the kernel's start of PID 1 and the decision to go down.
 fn live() -> Result<PowerAction, InitError> {
+    setup::read_program_ahead();
     setup::first_mounts()?;
     let (machine, commands, pings) = machine();
     // Leaked on purpose: dropping a runtime waits for its blocking threads, and one that hangs must not keep PID 1

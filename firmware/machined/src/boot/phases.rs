@@ -34,11 +34,8 @@ impl Step {
     }
 
     /// A step of work that blocks, on a thread for such work.
-    pub fn blocking<E>(name: &'static str, on_error: OnError, work: impl FnOnce() -> Result<(), E> + Send + 'static) -> Self
-    where
-        E: Error + Send + Sync + 'static,
-    {
-        Self::new(name, on_error, async move { Ok(tokio::task::spawn_blocking(work).await??) })
+    pub fn blocking(name: &'static str, on_error: OnError, work: impl FnOnce() -> Result<(), StepError> + Send + 'static) -> Self {
+        Self::new(name, on_error, async move { tokio::task::spawn_blocking(work).await? })
     }
 }
 
@@ -189,7 +186,7 @@ mod tests {
             Some("boot phase a, task p: panic: oh"),
         );
         check(
-            vec![Phase::new("a", vec![Step::blocking("t", OnError::Report, || Err(std::io::Error::other("slow")))])],
+            vec![Phase::new("a", vec![Step::blocking("t", OnError::Report, || Err("slow".into()))])],
             &["a 1/1 1", "start t", "failed t: slow", "end a"],
             None,
         );

@@ -62,25 +62,28 @@ fn list(machine: &Arc<Machine>) -> Vec<Phase> {
         let machine = Arc::clone(machine);
         Step::new(name, on_error, async move { work(&machine) })
     };
+    let blocking = |name, work: fn(&Arc<Machine>) -> Result<(), StepError>| {
+        let machine = Arc::clone(machine);
+        Step::blocking(name, OnError::Report, move || work(&machine))
+    };
     vec![
         Phase::new("pseudo", vec![step("mountPseudoFilesystems", OnError::Fatal, pseudo)]),
         Phase::new(
             "system",
             vec![
                 bring_up_disk(machine),
-                step("limits", OnError::Report, |_| Ok(setup::basics()?)),
-                step("controlGroups", OnError::Report, control_groups),
-                step("startServices", OnError::Fatal, start_services),
                 step("startNetwork", OnError::Report, start_network),
-                step("clockFloor", OnError::Report, |machine| {
+                services(machine),
+                blocking("limits", |_| Ok(setup::basics()?)),
+                blocking("clockFloor", |machine| {
                     log::info!(target: "clock", "not synchronised: this version has no time client");
                     clock_floor(machine)
                 }),
-                step("facts", OnError::Report, facts),
+                blocking("facts", facts),
                 step("watchdog", OnError::Report, watchdog),
             ],
         ),
-        Phase::new("config", vec![load_config(machine), Step::blocking("ownGroup", OnError::Report, setup::enter_own_group)]),
+        Phase::new("config", vec![load_config(machine), blocking("ownGroup", |_| Ok(setup::enter_own_group()?))]),
         Phase::new(
             "console",
             vec![step("startConsole", OnError::Report, start_console), step("pinModules", OnError::Report, start_pinning)],
@@ -132,7 +135,7 @@ fn clock_floor(machine: &Arc<Machine>) -> Result<(), StepError> {
     Ok(())
 }
 
-fn control_groups(_: &Arc<Machine>) -> Result<(), StepError> {
+fn control_groups() -> Result<(), StepError> {
     let missing = setup::control_groups()?;
     if !missing.is_empty() {
         log::warn!(target: "boot", "this kernel has no controllers {}", missing.join(", "));
@@ -223,6 +226,21 @@ fn slot() -> Option<Slot> {
         "ROOT-B" => Some(Slot::B),
         _ => None,
     }
+}
+
+/// The control groups, then the services in them. A node without control groups is still one that can be asked why.
+fn services(machine: &Arc<Machine>) -> Step {
+    let machine = Arc::clone(machine);
+    Step::new("startServices", OnError::Fatal, async move {
+        // Not in the reactor: the kernel takes its time for them.
+        let groups = tokio::task::spawn_blocking(control_groups).await.unwrap_or_else(|lost| Err(lost.into()));
+        if let Err(error) = groups {
+            let text = format!("control groups: {}", daemon::report(&*error));
+            log::error!(target: "boot", "{text}");
+            machine.node.warnings.push(text);
+        }
+        start_services(&machine)
+    })
 }
 
 fn start_services(machine: &Arc<Machine>) -> Result<(), StepError> {

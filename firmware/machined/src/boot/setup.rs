@@ -24,6 +24,9 @@ const PIN: &str = "crc16";
 /// User and group that apid runs as.
 const APID: u32 = 50;
 
+/// This program; there is no `/proc` yet that would tell.
+const PROGRAM: &str = "/usr/bin/keelson";
+
 /// Where the last known time is kept between boots.
 pub const CLOCK_FILE: &str = "/system/state/clock";
 
@@ -106,6 +109,13 @@ const FOLDERS: [(&str, u32, u32); 8] = [
     ("/run/machined", 0o750, APID),
     ("/run/containerd", 0o711, 0),
 ];
+
+/// Has this program read as a whole, by another processor. Else it comes page fault by page fault through dm-verity, in
+/// some sixty small reads that each have to be waited for.
+pub fn read_program_ahead() {
+    // Its end is nobody's business; without it everything is only slower.
+    let _ = std::thread::Builder::new().name("read-ahead".to_owned()).spawn(|| linux::readahead::whole(Path::new(PROGRAM)));
+}
 
 /// Mounts `/proc`, `/sys` and `/dev` where the kernel has not.
 ///

@@ -66,8 +66,8 @@ impl Manager {
         let stored = blocking(move || store::load(&state.folder).map_err(|error| daemon::report(&error).to_string())).await;
         match stored {
             Ok(Some(text)) => {
-                match Config::parse(&text) {
-                    Ok(parsed) => self.activate(&mut turn, text, "state", parsed),
+                match parse(text).await {
+                    Ok((text, parsed)) => self.activate(&mut turn, text, "state", parsed),
                     Err(problems) => self.unusable(format!("the configuration on STATE is not valid: {problems}")),
                 }
                 return;
@@ -122,8 +122,8 @@ impl Manager {
         if self.refuses_strangers() {
             return self.report(format!("the configuration from {source} is not taken: {}", self.lost_text()));
         }
-        match Config::parse(&text) {
-            Ok(parsed) => {
+        match parse(text).await {
+            Ok((text, parsed)) => {
                 if let Err(ApplyError::Precondition(error) | ApplyError::Storage(error) | ApplyError::Invalid(error)) =
                     self.store(&text).await
                 {
@@ -151,7 +151,7 @@ impl Manager {
         if text.len() as u64 > store::MAX_BYTES {
             return Err(ApplyError::Invalid(format!("the configuration is larger than {} bytes", store::MAX_BYTES)));
         }
-        let parsed = Config::parse(&text).map_err(|problems| ApplyError::Invalid(problems.to_string()))?;
+        let (text, parsed) = parse(text).await.map_err(ApplyError::Invalid)?;
         if let Some(running) = turn.filter(|running| *running != parsed.config.machine_type()) {
             let (old, new) = (running.as_str(), parsed.config.machine_type().as_str());
             return Err(ApplyError::Invalid(format!("the machine type cannot change from {old} to {new} while the node runs")));
@@ -242,6 +242,15 @@ fn done(mode: ApplyMode) -> &'static str {
         ApplyMode::Staged => "Staged configuration to be applied after the next reboot",
         ApplyMode::DryRun | ApplyMode::Now => "Applied configuration without a reboot",
     }
+}
+
+/// Checks a configuration; a large one takes its time.
+async fn parse(text: String) -> Result<(String, Parsed), String> {
+    blocking(move || match Config::parse(&text) {
+        Ok(parsed) => Ok((text, parsed)),
+        Err(problems) => Err(problems.to_string()),
+    })
+    .await
 }
 
 /// Runs blocking work off the reactor; a panic in it is an error.

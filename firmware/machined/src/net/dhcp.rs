@@ -180,25 +180,26 @@ pub struct Mozim {
     name: String,
     index: u32,
     mac: [u8; 6],
-    client: DhcpV4Client,
+    /// Made when it is started: a client that is dropped closes its socket, and that blocks for a grace period of the kernel.
+    client: Option<DhcpV4Client>,
     lease: Option<DhcpV4Lease>,
     verifying: Option<Instant>,
 }
 
 impl Mozim {
-    /// A client for a link; the client id is its hardware address.
+    /// A client for a link; the client id is its hardware address. Nothing is sent yet.
     ///
     /// # Errors
     /// [`ClientError`] when the crate does not take the link.
-    pub async fn new(name: &str, index: u32, mac: [u8; 6]) -> Result<Self, ClientError> {
-        let client = DhcpV4Client::init(config(name, index, mac, None)?, None).await?;
-        Ok(Self { name: name.to_owned(), index, mac, client, lease: None, verifying: None })
+    pub fn new(name: &str, index: u32, mac: [u8; 6]) -> Result<Self, ClientError> {
+        config(name, index, mac, None)?;
+        Ok(Self { name: name.to_owned(), index, mac, client: None, lease: None, verifying: None })
     }
 
     async fn restart(&mut self, hostname: Option<&str>) -> Result<(), ClientError> {
         self.verifying = self.lease.is_some().then(Instant::now);
         let config = config(&self.name, self.index, self.mac, hostname)?;
-        self.client = DhcpV4Client::init(config, self.lease.clone()).await?;
+        self.client = Some(DhcpV4Client::init(config, self.lease.clone()).await?);
         Ok(())
     }
 }
@@ -225,7 +226,11 @@ impl Client for Mozim {
     }
 
     async fn next(&mut self) -> Result<State, ClientError> {
-        let state = self.client.run().await?;
+        if self.client.is_none() {
+            self.restart(None).await?;
+        }
+        let Some(client) = &mut self.client else { return Ok(State::Discovering) };
+        let state = client.run().await?;
         let verifying = self.verifying.take();
         Ok(match state {
             DhcpV4State::Done(lease) => {

@@ -176,7 +176,7 @@ impl<'a> Manager<'a> {
         });
         let leases: BTreeMap<u32, Lease> = self.leases.iter().map(|(link, (lease, _))| (*link, lease.clone())).collect();
         let desired = plan::desired(&actual.links, &self.line, wanted, &leases);
-        let mut settled = self.clients(&actual.links, &desired, wanted).await;
+        let mut settled = self.clients(&actual.links, &desired, wanted);
         for action in plan::actions(&actual, &desired) {
             if let Err(error) = self.kernel.act(&action).await {
                 settled = false;
@@ -199,7 +199,7 @@ impl<'a> Manager<'a> {
     }
 
     /// Starts, informs and ends DHCP clients. `false` when one could not be started.
-    async fn clients(&mut self, links: &[Link], desired: &BTreeMap<u32, Desired>, wanted: &Wanted) -> bool {
+    fn clients(&mut self, links: &[Link], desired: &BTreeMap<u32, Desired>, wanted: &Wanted) -> bool {
         let hostname = names::own_hostname(&self.line, wanted).map(|name| name.split('.').next().unwrap_or(name).to_owned());
         let asking = |link: &Link| desired.get(&link.index).is_some_and(|own| own.dhcp).then(|| link.ethernet()).flatten();
         self.clients.retain(|index, task| links.iter().any(|link| link.index == *index && asking(link) == Some(task.mac)));
@@ -213,7 +213,7 @@ impl<'a> Manager<'a> {
                 task.conditions.send_if_modified(|old| std::mem::replace(old, conditions.clone()) != conditions);
                 continue;
             }
-            match Mozim::new(&link.name, link.index, mac).await {
+            match Mozim::new(&link.name, link.index, mac) {
                 Ok(client) => {
                     let (sender, receiver) = watch::channel(conditions);
                     let stop = self.node.stop.child_token();
