@@ -1,11 +1,11 @@
 //! DHCPv4: the client behind a trait, and the task of one link that keeps it going.
 //!
 //! The exchange itself (messages, retransmission with back-off, T1 and T2) is the `mozim` crate's. On top of it here:
-//! a refused or unanswered request starts over, a renewal that stays unanswered is broadcast, a plugged cable verifies
+//! an address remembered from the last boot is asked for first, a refused or unanswered request starts over, a renewal that stays unanswered is broadcast, a plugged cable verifies
 //! the lease, a failing client is rebuilt with back-off. A lease is given up when it is refused or has run out, never
 //! because a server is silent.
 
-use std::{future::Future, time::Duration};
+use std::{future::Future, net::Ipv4Addr, time::Duration};
 
 use ipnet::Ipv4Net;
 use mozim::{DhcpV4Client, DhcpV4Config, DhcpV4Lease, DhcpV4State};
@@ -19,6 +19,9 @@ use super::{cmdline, model::Lease};
 
 /// An offer is confirmed within this, or discovery starts over (the client does not see a refusal here).
 const REQUEST_LIMIT: Duration = Duration::from_secs(5);
+/// A remembered address is confirmed within this, or discovery starts: a server that does not know it says nothing (RFC 2131
+/// section 4.3.2).
+const RECALL_LIMIT: Duration = Duration::from_secs(1);
 /// A renewal is answered within this, or it is broadcast for any server (the client does not see a refusal here).
 const RENEW_LIMIT: Duration = Duration::from_secs(10);
 /// A failing client is rebuilt after this, doubled each time.
@@ -51,6 +54,8 @@ pub struct ClientError(#[from] mozim::DhcpError);
 pub trait Client: Send {
     /// Forgets everything and looks for a server, introducing itself by `hostname`.
     fn discover(&mut self, hostname: Option<&str>) -> impl Future<Output = Result<(), ClientError>> + Send;
+    /// Asks for an address that it had in an earlier life (INIT-REBOOT).
+    fn recall(&mut self, address: Ipv4Addr, hostname: Option<&str>) -> impl Future<Output = Result<(), ClientError>> + Send;
     /// Asks whether the lease it holds is still good; looks for a server when it holds none.
     fn verify(&mut self, hostname: Option<&str>) -> impl Future<Output = Result<(), ClientError>> + Send;
     /// Goes on until the state changes.
@@ -85,9 +90,10 @@ pub struct Conditions {
     pub hostname: Option<String>,
 }
 
-/// Keeps a client going until `stop`.
+/// Keeps a client going until `stop`. It begins with the address that `recall` knows, if it knows one.
 pub async fn drive(
     mut client: impl Client,
+    recall: impl Future<Output = Option<Ipv4Addr>> + Send,
     link: u32,
     mut conditions: watch::Receiver<Conditions>,
     events: mpsc::Sender<Event>,
@@ -96,14 +102,22 @@ pub async fn drive(
     let work = async {
         let mut rebuild = REBUILD.0;
         let mut until: Option<Instant> = None;
+        if conditions.wait_for(|now| now.carrier).await.is_err() {
+            return;
+        }
+        let mut remembered = recall.await;
         loop {
             if conditions.wait_for(|now| now.carrier).await.is_err() {
                 return;
             }
             let hostname = conditions.borrow_and_update().hostname.clone();
-            let held = until.is_some_and(|until| Instant::now() < until);
+            let start = match remembered.take() {
+                _ if until.is_some_and(|until| Instant::now() < until) => Start::Verify,
+                Some(address) => Start::Recall(address),
+                None => Start::Discover,
+            };
             let ended = tokio::select! {
-                ended = attempt(&mut client, link, held, hostname.as_deref(), &events, &mut until) => Some(ended),
+                ended = attempt(&mut client, link, start, hostname.as_deref(), &events, &mut until) => Some(ended),
                 changed = conditions.changed() => if changed.is_err() { return } else { None },
             };
             match ended {
@@ -124,29 +138,41 @@ pub async fn drive(
     }
 }
 
+/// How a client begins.
+#[derive(Clone, Copy)]
+enum Start {
+    Discover,
+    Recall(Ipv4Addr),
+    Verify,
+}
+
 /// From a start to the first failure; `Ok` when nobody listens any more.
 async fn attempt(
     client: &mut impl Client,
     link: u32,
-    held: bool,
+    start: Start,
     hostname: Option<&str>,
     events: &mpsc::Sender<Event>,
     until: &mut Option<Instant>,
 ) -> Result<(), ClientError> {
-    if held {
-        client.verify(hostname).await?
-    } else {
-        client.discover(hostname).await?
-    };
+    match start {
+        Start::Discover => client.discover(hostname).await?,
+        Start::Recall(address) => client.recall(address, hostname).await?,
+        Start::Verify => client.verify(hostname).await?,
+    }
+    let mut recalling = matches!(start, Start::Recall(_));
     let mut state = State::Discovering;
     let mut renew_limit = RENEW_LIMIT;
     loop {
         let limit = match state {
             State::Requesting => REQUEST_LIMIT,
             State::Renewing => renew_limit,
+            _ if recalling => RECALL_LIMIT,
             _ => Duration::MAX,
         };
-        let Ok(next) = timeout(limit, client.next()).await else {
+        let next = timeout(limit, client.next()).await;
+        recalling = false;
+        let Ok(next) = next else {
             match state {
                 State::Renewing => client.verify(hostname).await?,
                 _ => client.discover(hostname).await?,
@@ -218,6 +244,13 @@ fn config(name: &str, index: u32, mac: [u8; 6], hostname: Option<&str>) -> Resul
 impl Client for Mozim {
     async fn discover(&mut self, hostname: Option<&str>) -> Result<(), ClientError> {
         self.lease = None;
+        self.restart(hostname).await
+    }
+
+    async fn recall(&mut self, address: Ipv4Addr, hostname: Option<&str>) -> Result<(), ClientError> {
+        let mut lease = DhcpV4Lease::default();
+        lease.yiaddr = address;
+        self.lease = Some(lease);
         self.restart(hostname).await
     }
 

@@ -14,6 +14,11 @@ impl Client for Scripted {
         Ok(())
     }
 
+    async fn recall(&mut self, address: Ipv4Addr, hostname: Option<&str>) -> Result<(), ClientError> {
+        let _ = self.told.send(format!("recall {address} {}", hostname.unwrap_or("-")));
+        Ok(())
+    }
+
     async fn verify(&mut self, hostname: Option<&str>) -> Result<(), ClientError> {
         let _ = self.told.send(format!("verify {}", hostname.unwrap_or("-")));
         Ok(())
@@ -44,11 +49,17 @@ fn lease() -> Box<Lease> {
 
 /// Plays a script with the cable in; answers what the client was told and what the owner heard, up to `told` starts.
 async fn check(script: Vec<Option<State>>, starts: &[&str], heard: &[&str]) {
+    check_with(None, script, starts, heard).await;
+}
+
+/// As [`check`], for a link whose last address is remembered.
+async fn check_with(remembered: Option<Ipv4Addr>, script: Vec<Option<State>>, starts: &[&str], heard: &[&str]) {
     let (told, mut telling) = mpsc::unbounded_channel();
     let (events, mut hearing) = mpsc::channel(16);
     let (_conditions, receiver) = watch::channel(Conditions { carrier: true, hostname: Some("n1".to_owned()) });
     let stop = CancellationToken::new();
-    let task = tokio::spawn(drive(Scripted { script: script.into(), told }, 7, receiver, events, stop.clone()));
+    let task =
+        tokio::spawn(drive(Scripted { script: script.into(), told }, std::future::ready(remembered), 7, receiver, events, stop.clone()));
     for wanted in starts {
         assert_eq!(telling.recv().await.as_deref(), Some(*wanted));
     }
@@ -69,6 +80,21 @@ async fn check(script: Vec<Option<State>>, starts: &[&str], heard: &[&str]) {
 async fn the_usual_way() {
     let script = vec![Some(State::Requesting), Some(State::Bound(lease())), Some(State::Renewing), Some(State::Bound(lease()))];
     check(script, &["discover n1"], &["bound", "bound"]).await;
+}
+
+const LAST: Option<Ipv4Addr> = Some(Ipv4Addr::new(10, 0, 2, 15));
+
+#[tokio::test(start_paused = true)]
+async fn a_remembered_address_is_asked_for_first() {
+    check_with(LAST, vec![Some(State::Bound(lease()))], &["recall 10.0.2.15 n1"], &["bound"]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_remembered_address_that_is_refused_or_unknown_is_forgotten() {
+    let refused = vec![Some(State::Refused), Some(State::Requesting), Some(State::Bound(lease()))];
+    check_with(LAST, refused, &["recall 10.0.2.15 n1"], &["lost", "bound"]).await;
+    let unknown = vec![None, Some(State::Requesting), Some(State::Bound(lease()))];
+    check_with(LAST, unknown, &["recall 10.0.2.15 n1", "discover n1"], &["bound"]).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -103,7 +129,7 @@ async fn a_cable_that_comes_back_verifies_and_none_at_all_waits() {
     let (conditions, receiver) = watch::channel(Conditions::default());
     let stop = CancellationToken::new();
     let script = vec![Some(State::Bound(lease()))].into();
-    let task = tokio::spawn(drive(Scripted { script, told }, 7, receiver, events, stop.clone()));
+    let task = tokio::spawn(drive(Scripted { script, told }, std::future::ready(None), 7, receiver, events, stop.clone()));
     tokio::time::sleep(Duration::from_secs(3600)).await;
     assert!(telling.try_recv().is_err(), "no cable, no start");
     conditions.send_modify(|now| now.carrier = true);

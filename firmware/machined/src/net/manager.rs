@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::IpAddr,
+    net::{IpAddr, Ipv4Addr},
     sync::Arc,
     time::Duration,
 };
@@ -20,6 +20,7 @@ use super::{
     config,
     dhcp::{self, Conditions, Event, Mozim},
     kernel::Kernel,
+    memory::Memory,
     model::{Actual, Lease, Link, Wanted},
     names::{self, Names},
     plan::{self, Desired},
@@ -76,6 +77,9 @@ struct Manager<'a> {
     line: CommandLine,
     fallback: Option<String>,
     leases: BTreeMap<u32, (Lease, Instant)>,
+    memory: Memory,
+    /// What the memory has been told.
+    kept: BTreeMap<[u8; 6], Ipv4Addr>,
     clients: BTreeMap<u32, ClientTask>,
     sender: mpsc::Sender<Event>,
     receiver: mpsc::Receiver<Event>,
@@ -106,6 +110,8 @@ impl<'a> Manager<'a> {
             line,
             fallback: None,
             leases: BTreeMap::new(),
+            memory: Memory::new(Arc::clone(node), paths.state.clone()),
+            kept: BTreeMap::new(),
             clients: BTreeMap::new(),
             sender,
             receiver,
@@ -183,8 +189,22 @@ impl<'a> Manager<'a> {
                 self.complain(&daemon::report(&error).to_string());
             }
         }
+        self.remember();
         settled &= self.publish(&actual, &desired, &leases, wanted);
         Ok(settled)
+    }
+
+    /// Keeps the addresses of all leases for the next boot, once there is a place for them.
+    fn remember(&mut self) {
+        if !self.memory.ready() {
+            return;
+        }
+        for (index, (lease, _)) in &self.leases {
+            let (Some(client), address) = (self.clients.get(index), lease.address.addr()) else { continue };
+            if self.kept.insert(client.mac, address) != Some(address) {
+                self.node.tasks.spawn(self.memory.clone().keep(client.mac, address));
+            }
+        }
     }
 
     /// Logs a failure once; steps are tried again without end.
@@ -217,7 +237,8 @@ impl<'a> Manager<'a> {
                 Ok(client) => {
                     let (sender, receiver) = watch::channel(conditions);
                     let stop = self.node.stop.child_token();
-                    let task = dhcp::drive(client, link.index, receiver, self.sender.clone(), stop.clone());
+                    let recall = self.memory.clone().recall(mac);
+                    let task = dhcp::drive(client, recall, link.index, receiver, self.sender.clone(), stop.clone());
                     self.node.tasks.spawn(task);
                     self.clients.insert(link.index, ClientTask { mac, conditions: sender, stop });
                 }

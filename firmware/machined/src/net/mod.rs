@@ -11,6 +11,7 @@ mod config;
 pub mod dhcp;
 mod kernel;
 mod manager;
+mod memory;
 pub mod model;
 pub mod names;
 pub mod plan;
@@ -30,16 +31,24 @@ pub struct Paths {
     pub proc_net: PathBuf,
     /// Folder of `resolv.conf` and `hosts`.
     pub etc: PathBuf,
+    /// Where STATE is mounted, sooner or later: what outlives a reboot.
+    pub state: PathBuf,
 }
 
 impl Default for Paths {
     fn default() -> Self {
-        Self { cmdline: "/proc/cmdline".into(), sys_net: "/sys/class/net".into(), proc_net: "/proc/sys/net".into(), etc: "/run/etc".into() }
+        Self {
+            cmdline: "/proc/cmdline".into(),
+            sys_net: "/sys/class/net".into(),
+            proc_net: "/proc/sys/net".into(),
+            etc: "/run/etc".into(),
+            state: "/system/state".into(),
+        }
     }
 }
 
 /// Starts the network; returns at once. The tasks belong to `node.tasks` and end with `node.stop`; addresses stay.
-/// Needs `/proc`, `/sys` and `/run`, nothing of the disk: start it early.
+/// Needs `/proc`, `/sys` and `/run`; of the disk only a memory that it waits for briefly: start it early.
 pub fn start(node: &Arc<Node>) {
     start_with(node, Paths::default());
 }

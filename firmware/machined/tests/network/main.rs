@@ -11,7 +11,7 @@ use std::{
 
 use machined::{
     net::{Paths, start_with},
-    node::{NetworkStatus, Node},
+    node::{DiskStatus, NetworkStatus, Node, PartitionStatus},
 };
 use nix::sched::{CloneFlags, unshare};
 use rtnetlink::{AddressMessageBuilder, Handle, LinkUnspec, LinkVeth};
@@ -117,10 +117,12 @@ async fn node() {
         sys_net: folder.path().join("sys"),
         proc_net: "/proc/sys/net".into(),
         etc: folder.path().join("etc"),
+        state: folder.path().join("state"),
     };
     std::fs::create_dir_all(paths.sys_net.join("eth0/device")).unwrap();
     std::fs::write(&paths.cmdline, "quiet ip=10.9.0.2:::24::eth1 root=/dev/dm-0\n").unwrap();
     let (node, _commands) = Node::new();
+    node.disk.send_replace(mounted(&paths));
     let began = Instant::now();
     start_with(&node, paths.clone());
 
@@ -132,9 +134,41 @@ async fn node() {
     cable_out_and_in(&node, &mut server, &cable).await;
     silence(&node, &server, &paths).await;
 
+    end(&node).await;
+    next_boot(&mut server, &paths).await;
+}
+
+/// STATE, mounted in time.
+fn mounted(paths: &Paths) -> DiskStatus {
+    let state = PartitionStatus {
+        number: 5,
+        label: "STATE".into(),
+        device: "/dev/vda5".into(),
+        start: 0,
+        size: 0,
+        content: "xfs".into(),
+        mounted_on: Some(paths.state.clone()),
+    };
+    DiskStatus { partitions: vec![state], ..DiskStatus::default() }
+}
+
+async fn end(node: &Node) {
     node.stop.cancel();
     node.tasks.close();
     tokio::time::timeout(SOON, node.tasks.wait()).await.expect("every task ends when the node stops");
+}
+
+/// After a reboot the last address is asked for, without a look for servers.
+async fn next_boot(server: &mut Server, paths: &Paths) {
+    while server.seen.try_recv().is_ok() {}
+    let (node, _commands) = Node::new();
+    node.disk.send_replace(mounted(paths));
+    start_with(&node, paths.clone());
+    let first = server.wait_for("first message", SOON, |_| true).await;
+    let last = Ipv4Addr::new(10, 7, 0, 99);
+    assert_eq!((first.kind, first.wants, first.uses), (3, Some(last), Ipv4Addr::UNSPECIFIED), "{first:?}");
+    until(&node, "the last address", SOON, |status| has(status, "10.7.0.99")).await;
+    end(&node).await;
 }
 
 async fn first_lease(node: &Arc<Node>, handle: &Handle, server: &mut Server, paths: &Paths, began: Instant) {

@@ -30,6 +30,8 @@ pub struct Seen {
     pub kind: u8,
     /// Address that the client already uses: set when it renews.
     pub uses: Ipv4Addr,
+    /// Option 50: address that the client asks for.
+    pub wants: Option<Ipv4Addr>,
     pub client_id: Vec<u8>,
     pub hostname: Option<String>,
 }
@@ -79,9 +81,11 @@ fn run(socket: &UdpSocket, orders: &Mutex<Orders>, sender: &UnboundedSender<Seen
         let kind = option(53).and_then(|value| value.first().copied()).unwrap_or(0);
         let uses = Ipv4Addr::from(<[u8; 4]>::try_from(&request[12..16]).unwrap());
         let orders = orders.lock().unwrap().clone();
+        let wants = option(50).map(|value| Ipv4Addr::from(<[u8; 4]>::try_from(value.as_slice()).unwrap()));
         let seen = Seen {
             kind,
             uses,
+            wants,
             client_id: option(61).unwrap_or_default(),
             hostname: option(12).map(|value| String::from_utf8(value).unwrap()),
         };
@@ -91,10 +95,7 @@ fn run(socket: &UdpSocket, orders: &Mutex<Orders>, sender: &UnboundedSender<Seen
         if orders.silent {
             continue;
         }
-        let asked = match option(50) {
-            Some(value) => Ipv4Addr::from(<[u8; 4]>::try_from(value.as_slice()).unwrap()),
-            None => uses,
-        };
+        let asked = wants.unwrap_or(uses);
         let answer = match kind {
             1 => reply(request, 2, &orders),
             3 if asked == orders.address => reply(request, 5, &orders),
