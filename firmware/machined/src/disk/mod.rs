@@ -85,7 +85,11 @@ pub async fn bring_up(node: &Arc<Node>) -> Result<(), DiskError> {
     let result = task.await.map_err(|source| DiskError::Task { source }).and_then(|result| result);
     if let Err(err) = &result {
         let text = daemon::report(err).to_string();
-        node.disk.send_modify(|status| status.problem = Some(text));
+        node.disk.send_modify(|status| {
+            status.problem = Some(text);
+            // It may have been configured: strangers get nothing.
+            status.state_lost = true;
+        });
     }
     result
 }

@@ -228,3 +228,12 @@ fn sizes_that_are_no_whole_mebibytes() {
         assert_eq!(Medium::size(&disk) - extra, SIZE);
     }
 }
+
+/// This program is tested on a machine that was not booted from an image.
+#[tokio::test]
+async fn a_disk_that_cannot_be_looked_at_is_nobody_s_to_take_over() {
+    let (node, _commands) = crate::node::Node::new();
+    super::bring_up(&node).await.expect_err("the root of this machine is none of ours");
+    let disk = node.disk.borrow();
+    assert!(disk.problem.is_some() && disk.state_lost, "{disk:?}");
+}
