@@ -72,9 +72,10 @@ fn list(machine: &Arc<Machine>) -> Vec<Phase> {
             "system",
             vec![
                 bring_up_disk(machine),
+                // Before any service inherits them.
+                step("limits", OnError::Report, |_| Ok(setup::basics()?)),
                 step("startNetwork", OnError::Report, start_network),
                 services(machine),
-                blocking("limits", |_| Ok(setup::basics()?)),
                 blocking("clockFloor", |machine| {
                     log::info!(target: "clock", "not synchronised: this version has no time client");
                     clock_floor(machine)
