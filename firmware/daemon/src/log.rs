@@ -130,8 +130,6 @@ impl Sink for Stderr {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
-
     use super::*;
 
     #[track_caller]
@@ -147,27 +145,5 @@ mod tests {
         check("tonic::transport", Level::Warn);
         check("machined::boot", Level::Trace);
         check("h2o", Level::Trace);
-    }
-
-    #[derive(Default)]
-    struct Memory(Mutex<Vec<Line>>);
-    impl Sink for Memory {
-        fn write(&self, line: &Line) {
-            self.0.lock().expect("not poisoned").push(line.clone());
-        }
-    }
-
-    #[test]
-    fn lines_reach_every_sink_and_are_bounded() {
-        let (first, late) = (Arc::new(Memory::default()), Arc::new(Memory::default()));
-        init(vec![first.clone()]).expect("first backend");
-        log::info!(target: "a", "one");
-        add_sink(late.clone());
-        log::info!(target: "a", "{}", "ä".repeat(MAX_TEXT));
-        log::info!(target: "h2::x", "quiet");
-        assert!(init(Vec::new()).is_err());
-        let texts: Vec<usize> = first.0.lock().expect("not poisoned").iter().map(|line| line.text.len()).collect();
-        assert_eq!(texts, [3, MAX_TEXT + 3]);
-        assert_eq!(late.0.lock().expect("not poisoned").len(), 1);
     }
 }
