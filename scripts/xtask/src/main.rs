@@ -66,6 +66,9 @@ enum Command {
     Lock {
         /// Where to write it [default: board/packages.lock].
         file: Option<PathBuf>,
+        /// Only what this external folder adds, into its own packages.lock.
+        #[arg(long, value_name = "DIR", conflicts_with = "file")]
+        external: Option<PathBuf>,
     },
 }
 
