@@ -208,8 +208,7 @@ impl Manager {
     /// Why STATE cannot be written, if so: a file below its unmounted mount point would be gone with the next boot.
     fn no_state(&self) -> Option<String> {
         let disk = self.node.disk.borrow();
-        let mounted = disk.partitions.iter().any(|partition| partition.mounted_on.as_deref() == Some(&self.folder));
-        (!mounted).then(|| disk.problem.clone().unwrap_or_else(|| "STATE is not mounted".to_owned()))
+        (!disk.is_mounted(&self.folder)).then(|| disk.problem.clone().unwrap_or_else(|| "STATE is not mounted".to_owned()))
     }
 
     fn refuses_strangers(&self) -> bool {

@@ -23,15 +23,7 @@ struct Rig {
 fn rig() -> Rig {
     let folder = tempfile::tempdir().expect("folder");
     let (node, _commands) = Node::new();
-    let state = PartitionStatus {
-        number: 5,
-        label: "STATE".into(),
-        device: "/dev/vda5".into(),
-        start: 0,
-        size: 0,
-        content: "xfs".into(),
-        mounted_on: Some(folder.path().into()),
-    };
+    let state = PartitionStatus { mounted_on: Some(folder.path().into()), ..PartitionStatus::default() };
     node.disk.send_replace(DiskStatus { partitions: vec![state], ..DiskStatus::default() });
     let manager = Arc::new(Manager::in_folder(&node, folder.path()));
     Rig { node, manager, folder }

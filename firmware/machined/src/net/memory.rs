@@ -5,7 +5,7 @@ use std::{fs, net::Ipv4Addr, path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::time::timeout;
 
-use crate::node::{DiskStatus, Node};
+use crate::node::Node;
 
 /// How long a link waits for STATE before it looks for a server. A disk that is set up for the first time takes longer, and
 /// holds no memory.
@@ -31,17 +31,17 @@ impl Memory {
     /// The last address of the link with this hardware address, once it is known whether there is one.
     pub async fn recall(self, mac: [u8; 6]) -> Option<Ipv4Addr> {
         let mut disk = self.node.disk.subscribe();
-        let settled = disk.wait_for(|disk| self.usable(disk) || disk.problem.is_some());
-        let usable = matches!(timeout(PATIENCE, settled).await, Ok(Ok(disk)) if self.usable(&disk));
+        let settled = disk.wait_for(|disk| disk.is_mounted(&self.state) || disk.problem.is_some());
+        let usable = matches!(timeout(PATIENCE, settled).await, Ok(Ok(disk)) if disk.is_mounted(&self.state));
         let path = self.path(mac);
         let read = move || parse(&bounded(&path)?);
         if usable { tokio::task::spawn_blocking(read).await.ok()? } else { None }
     }
 
-    /// Whether STATE is there: a file below the unmounted mount point would be gone with the next boot.
+    /// Whether STATE is there.
     #[must_use]
     pub fn ready(&self) -> bool {
-        self.usable(&self.node.disk.borrow())
+        self.node.disk.borrow().is_mounted(&self.state)
     }
 
     /// Remembers an address, on a thread for such work. Not flushed: what a power cut takes is only a wish.
@@ -52,10 +52,6 @@ impl Memory {
             Ok(Err(error)) => log::warn!("the address {address} is not remembered: {}", daemon::report(&error)),
             Err(lost) => log::warn!("the address {address} is not remembered: {lost}"),
         }
-    }
-
-    fn usable(&self, disk: &DiskStatus) -> bool {
-        disk.partitions.iter().any(|partition| partition.mounted_on.as_ref() == Some(&self.state))
     }
 
     fn path(&self, mac: [u8; 6]) -> PathBuf {
@@ -78,20 +74,12 @@ fn parse(text: &str) -> Option<Ipv4Addr> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::node::PartitionStatus;
+    use crate::node::{DiskStatus, PartitionStatus};
 
     const MAC: [u8; 6] = [0x52, 0x54, 0, 0x12, 0x34, 0x56];
 
     fn mounted(on: &std::path::Path) -> DiskStatus {
-        let partition = PartitionStatus {
-            number: 5,
-            label: "STATE".into(),
-            device: "/dev/vda5".into(),
-            start: 0,
-            size: 0,
-            content: "xfs".into(),
-            mounted_on: Some(on.into()),
-        };
+        let partition = PartitionStatus { mounted_on: Some(on.into()), ..PartitionStatus::default() };
         DiskStatus { partitions: vec![partition], ..DiskStatus::default() }
     }
 

@@ -1,6 +1,10 @@
 //! The subjects themselves, as plain values.
 
-use std::{net::IpAddr, path::PathBuf, time::Duration};
+use std::{
+    net::IpAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use ipnet::IpNet;
 use tokio::sync::oneshot;
@@ -101,8 +105,16 @@ pub struct DiskStatus {
     pub state_lost: bool,
 }
 
+impl DiskStatus {
+    /// Whether one of its partitions is mounted there. What is written below an unmounted mount point is gone with the next boot.
+    #[must_use]
+    pub fn is_mounted(&self, target: &Path) -> bool {
+        self.partitions.iter().any(|partition| partition.mounted_on.as_deref() == Some(target))
+    }
+}
+
 /// A partition of the system disk.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PartitionStatus {
     /// Number in the table, from 1.
     pub number: u32,

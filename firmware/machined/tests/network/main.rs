@@ -140,15 +140,7 @@ async fn node() {
 
 /// STATE, mounted in time.
 fn mounted(paths: &Paths) -> DiskStatus {
-    let state = PartitionStatus {
-        number: 5,
-        label: "STATE".into(),
-        device: "/dev/vda5".into(),
-        start: 0,
-        size: 0,
-        content: "xfs".into(),
-        mounted_on: Some(paths.state.clone()),
-    };
+    let state = PartitionStatus { mounted_on: Some(paths.state.clone()), ..PartitionStatus::default() };
     DiskStatus { partitions: vec![state], ..DiskStatus::default() }
 }
 
