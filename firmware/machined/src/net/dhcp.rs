@@ -1,9 +1,9 @@
 //! DHCPv4: the client behind a trait, and the task of one link that keeps it going.
 //!
 //! The exchange itself (messages, retransmission with back-off, T1 and T2) is the `mozim` crate's. On top of it here:
-//! an address remembered from the last boot is asked for first, a refused or unanswered request starts over, a renewal that stays unanswered is broadcast, a plugged cable verifies
-//! the lease, a failing client is rebuilt with back-off. A lease is given up when it is refused or has run out, never
-//! because a server is silent.
+//! an address remembered from the last boot is asked for first, a refused or unanswered request starts over, a renewal
+//! that stays unanswered is broadcast, a plugged cable verifies the lease, a failing client is rebuilt with back-off. A
+//! lease is given up when it is refused or has run out, never because a server is silent.
 
 use std::{future::Future, net::Ipv4Addr, time::Duration};
 
