@@ -2,6 +2,7 @@
 
 use std::{
     fs::File,
+    os::unix::process::ExitStatusExt,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     thread,
@@ -11,6 +12,9 @@ use std::{
 use anyhow::{Context, Result, bail};
 
 use crate::limits;
+
+/// The signal of abort(3), the same number on every Linux.
+const SIGABRT: i32 = 6;
 
 /// A running program whose standard error goes to a file; killed when dropped.
 #[derive(Debug)]
@@ -61,6 +65,15 @@ impl Process {
         Ok(())
     }
 
+    /// QEMU's own words when it has failed one of its own assertions, which nothing that a guest does may bring about.
+    ///
+    /// # Errors
+    /// When the kernel does not tell how it ended.
+    pub fn failed_by_itself(&mut self) -> Result<Option<String>> {
+        let aborted = self.ended()?.is_some_and(|status| status.signal() == Some(SIGABRT));
+        Ok(aborted.then(|| self.complaints()).filter(|words| words.contains("Assertion")))
+    }
+
     /// Waits for the end, at most `limit`.
     ///
     /// # Errors
@@ -96,5 +109,27 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         self.kill();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(script: &str, failed: bool) {
+        let folder = tempfile::tempdir().unwrap();
+        let arguments = ["-c".to_owned(), script.to_owned()];
+        let mut process = Process::start("sh", &arguments, &folder.path().join("stderr")).unwrap();
+        process.wait(Duration::from_secs(10)).unwrap();
+        assert_eq!(process.failed_by_itself().unwrap().is_some(), failed, "{script}");
+    }
+
+    #[test]
+    fn only_a_failed_assertion_is_qemu_s_own_failure() {
+        check("echo 'physmem.c:1: look: Assertion `a < b'\\'' failed.' >&2; kill -ABRT $$", true);
+        check("kill -ABRT $$", false);
+        check("echo 'Assertion' >&2; exit 1", false);
+        check("kill -KILL $$", false);
     }
 }

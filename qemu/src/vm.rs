@@ -143,6 +143,14 @@ impl TestVm {
         self.process.as_mut().context("the machine is off")?.must_run()
     }
 
+    /// QEMU's words when it has failed one of its own assertions; `None` when it runs, ended otherwise or was not started.
+    ///
+    /// # Errors
+    /// When the kernel does not tell how it ended.
+    pub fn emulator_failed(&mut self) -> Result<Option<String>> {
+        self.process.as_mut().map_or(Ok(None), Process::failed_by_itself)
+    }
+
     /// Waits for the guest to power off.
     ///
     /// # Errors
