@@ -125,6 +125,8 @@ struct KernelPart {
 struct RootfsPart {
     compression: Option<String>,
     #[serde(default)]
+    plain: Vec<String>,
+    #[serde(default)]
     directories: BTreeMap<String, String>,
     #[serde(default)]
     links: BTreeMap<String, String>,
@@ -155,6 +157,8 @@ pub struct Board {
     pub fragments: Vec<PathBuf>,
     /// `mkfs.erofs -z` argument.
     pub compression: String,
+    /// Patterns of files that are stored as they are.
+    pub plain: Vec<String>,
     /// Folders that must exist in the root -> mode.
     pub directories: BTreeMap<String, u32>,
     /// Links in the root -> target.
@@ -209,6 +213,7 @@ pub fn load(name: &str, roots: &[PathBuf]) -> Result<Board, Error> {
         cmdline: sum.cmdline,
         fragments: last_mention(fragments),
         compression: sum.rootfs.compression.ok_or_else(|| missing("rootfs.compression"))?,
+        plain: sum.rootfs.plain,
         directories: modes(&top, sum.rootfs.directories)?,
         links: sum.rootfs.links,
         uki_bytes: sum.limits.uki_kib.ok_or_else(|| missing("limits.uki_kib"))? * 1024,
@@ -307,6 +312,7 @@ fn merge(sum: &mut Part, part: &Part) {
     sum.consoles = part.consoles.or(sum.consoles.take());
     sum.cmdline.extend(part.cmdline);
     sum.rootfs.compression = part.rootfs.compression.or(sum.rootfs.compression.take());
+    sum.rootfs.plain.extend(part.rootfs.plain);
     sum.rootfs.directories.extend(part.rootfs.directories);
     sum.rootfs.links.extend(part.rootfs.links);
     sum.limits.uki_kib = part.limits.uki_kib.or(sum.limits.uki_kib);

@@ -79,7 +79,7 @@ fn root(context: &Context<'_>, step: &Step<'_>, kernel: &Kernel, blocks: u64) ->
         for name in ["dev", "proc", "sys"] {
             make_folder(STEP, &tree.join(name))?;
         }
-        rootfs::pack(context, step, &tree, draft, blocks)?;
+        rootfs::pack(context, step, &tree, draft, blocks, &[])?;
         cache::remove(STEP, &tree)
     })?;
     let verity = VerityTable::from_table(read_text(STEP, &folder.join("verity"))?.trim())

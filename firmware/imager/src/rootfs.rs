@@ -15,7 +15,7 @@ use crate::lock::{self, Package};
 use crate::programs::Programs;
 use crate::request::Error;
 use crate::step::{Step, copy_file, make_folder, read_text, write_file};
-use crate::{cache, checks, digest, elf};
+use crate::{cache, checks, digest, elf, plain};
 
 const STEP: &str = "rootfs";
 /// Packages of the build root whose versions decide the file system's bytes.
@@ -69,7 +69,7 @@ pub fn build(context: &Context<'_>, kernel: &Kernel, programs: &Programs) -> Res
         key.add_all(kind, entries);
     }
     key.add_all("tool", &tool_versions(STEP, TOOLS)?).add("kernel", &kernel.key).add("release", &release_file(context));
-    key.add("shape", &format!("{:?} {:?} {}", board.directories, board.links, board.compression));
+    key.add("shape", &format!("{:?} {:?} {} {:?}", board.directories, board.links, board.compression, board.plain));
     let key = key.finish();
     let unpacked = unpack_all(context, &step, &packages)?;
     let folder = cache::get_or_make(&step, &context.request.cache, &key, |draft| {
@@ -77,7 +77,7 @@ pub fn build(context: &Context<'_>, kernel: &Kernel, programs: &Programs) -> Res
         let sources = Sources { wanted: &wanted, packages: &packages, unpacked: &unpacked, partitions: &partitions };
         stage(context, kernel, programs, &sources, &tree)?;
         examine(context, &tree)?;
-        pack(context, &step, &tree, draft, 0)?;
+        pack(context, &step, &tree, draft, 0, &board.plain)?;
         cache::remove(STEP, &tree)
     })?;
     let image = folder.join("rootfs.erofs");
@@ -287,17 +287,19 @@ fn examine(context: &Context<'_>, tree: &Path) -> Result<(), Error> {
     })
 }
 
-/// Packs `tree` into `draft/rootfs.erofs`, at least `blocks` blocks long, and seals it into `draft/verity`. The file
-/// system's UUID and the salt follow from the content.
+/// Packs `tree` into `draft/rootfs.erofs`, at least `blocks` blocks long, and seals it into `draft/verity`. Files that a
+/// pattern of `plain` means are stored as they are. The file system's UUID and the salt follow from the content.
 ///
 /// # Errors
-/// [`Error::Command`], [`Error::File`].
-pub fn pack(context: &Context<'_>, step: &Step<'_>, tree: &Path, draft: &Path, blocks: u64) -> Result<(), Error> {
+/// [`Error::Command`], [`Error::File`], [`Error::Refused`] for patterns that mean no file.
+pub fn pack(context: &Context<'_>, step: &Step<'_>, tree: &Path, draft: &Path, blocks: u64, plain: &[String]) -> Result<(), Error> {
     let image = draft.join("rootfs.erofs");
     step.say(&format!("packing with {}", context.board.compression));
     let listing = listing(tree)?;
     write_file(STEP, &draft.join("files.txt"), &listing)?;
     let uuid = uuid::Uuid::new_v5(&crate::NAMESPACE, listing.as_bytes());
+    let hints = draft.join("hints");
+    write_file(STEP, &hints, hints_for(tree, plain)?)?;
     step.run(
         step.command("mkfs.erofs")
             .args([
@@ -308,6 +310,7 @@ pub fn pack(context: &Context<'_>, step: &Step<'_>, tree: &Path, draft: &Path, b
                 &format!("-T{}", context.epoch),
                 &format!("-U{uuid}"),
                 &format!("-z{}", context.board.compression),
+                &format!("--compress-hints={}", hints.display()),
             ])
             .args([&image, tree]),
     )?;
@@ -333,6 +336,20 @@ pub fn pack(context: &Context<'_>, step: &Step<'_>, tree: &Path, draft: &Path, b
     let table = VerityTable { root_hash, salt, data_blocks: blocks, hash_start: blocks, panic_on_corruption: true };
     let device = format!("PARTUUID={}", table.part_uuid());
     write_file(STEP, &draft.join("verity"), format!("0 {} verity {}\n", table.sectors(), table.params(device)))
+}
+
+fn hints_for(tree: &Path, patterns: &[String]) -> Result<String, Error> {
+    let files: Vec<String> = digest::walk(STEP, tree)?
+        .iter()
+        .filter(|path| !path.is_dir() && !path.is_symlink())
+        .map(|path| path.strip_prefix(tree).unwrap_or(path).display().to_string())
+        .collect();
+    plain::hints(&files, patterns).map_err(|idle| Error::Refused {
+        step: STEP,
+        what: "rootfs.plain names files that are not in the root".to_owned(),
+        problems: idle,
+        help: "amend board.toml of the board or what it inherits from".to_owned(),
+    })
 }
 
 /// Every file of the tree with mode and hash: what the file system's identity is derived from, and a help in comparing two images.
