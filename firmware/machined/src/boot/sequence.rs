@@ -22,8 +22,10 @@ use crate::{
 /// Name of the sequence on the wire.
 const SEQUENCE: &str = "boot";
 
-/// Longest that pinning modules waits for the API.
-const PIN_WAIT: Duration = Duration::from_secs(10);
+/// What can wait begins this long after the API is up: a client that waited for it is answered first.
+const QUIET: Duration = Duration::from_secs(1);
+/// Longest wait for the API.
+const API_LIMIT: Duration = Duration::from_secs(10);
 
 /// The verity mapping that the kernel made from its command line.
 const ROOT_MAPPING: &str = "/dev/dm-0";
@@ -177,17 +179,25 @@ fn load_config(machine: &Arc<Machine>) -> Step {
 }
 
 fn start_pinning(machine: &Arc<Machine>) -> Result<(), StepError> {
-    machine.node.tasks.spawn(pin_modules(Arc::clone(&machine.node)));
+    spawn_after_api(&machine.node, pin_modules(Arc::clone(&machine.node)));
     Ok(())
 }
 
-/// Pins modules to the root once the API is up or has had its time; nothing that could bring a module of its own runs
-/// before that.
-async fn pin_modules(node: Arc<Node>) {
+/// Does `work` once the API has answered its first callers, or has had its time.
+fn spawn_after_api(node: &Arc<Node>, work: impl Future<Output = ()> + Send + 'static) {
     let mut services = node.services.subscribe();
-    let up = services.wait_for(|list| list.iter().any(|service| service.id == "apid" && service.healthy == Some(true)));
-    // Whatever came first.
-    drop(tokio::time::timeout(PIN_WAIT, up).await);
+    let whole = async move {
+        let up = services.wait_for(|list| list.iter().any(|service| service.id == "apid" && service.healthy == Some(true)));
+        // Whatever came first.
+        drop(tokio::time::timeout(API_LIMIT, up).await);
+        tokio::time::sleep(QUIET).await;
+        work.await;
+    };
+    node.tasks.spawn(node.stop.clone().run_until_cancelled_owned(whole));
+}
+
+/// Pins modules to the root; nothing that could bring a module of its own runs before that.
+async fn pin_modules(node: Arc<Node>) {
     let pinned = tokio::task::spawn_blocking(setup::pin_modules).await;
     match pinned {
         Ok(Ok(())) => log::info!(target: "boot", "kernel modules come from the verified root only"),
@@ -259,7 +269,7 @@ fn start_services(machine: &Arc<Machine>) -> Result<(), StepError> {
 }
 
 fn start_console(machine: &Arc<Machine>) -> Result<(), StepError> {
-    machine.node.tasks.spawn(sinks::copy_kernel_log(Arc::clone(&machine.node), Arc::clone(&machine.logs)));
+    spawn_after_api(&machine.node, sinks::copy_kernel_log(Arc::clone(&machine.node), Arc::clone(&machine.logs)));
     let (kernel, service) = (Arc::clone(&machine.logs), Arc::clone(&machine.logs));
     let sources = console::Sources {
         kernel: Box::new(move |count| kernel.ring(sinks::KERNEL).tail(count)),

@@ -67,7 +67,7 @@ impl Manager {
         match stored {
             Ok(Some(text)) => {
                 match parse(text).await {
-                    Ok((text, parsed)) => self.activate(&mut turn, text, "state", parsed),
+                    Ok((text, parsed)) => self.activate(&mut turn, text, "state", parsed).await,
                     Err(problems) => self.unusable(format!("the configuration on STATE is not valid: {problems}")),
                 }
                 return;
@@ -130,7 +130,7 @@ impl Manager {
                     self.node.warnings.push(format!("the configuration from {source} is not stored: {error}"));
                     log::warn!(target: "config", "from {source}, in force but not stored: {error}");
                 }
-                self.activate(turn, text, source, parsed);
+                self.activate(turn, text, source, parsed).await;
             }
             Err(problems) => self.report(format!("the configuration from {source} is not valid: {problems}")),
         }
@@ -162,7 +162,7 @@ impl Manager {
             ApplyMode::Now | ApplyMode::Staged => {
                 self.store(&text).await?;
                 if mode == ApplyMode::Now {
-                    self.activate(&mut turn, text, "api", parsed);
+                    self.activate(&mut turn, text, "api", parsed).await;
                 } else {
                     log::info!(target: "config", "a new configuration is stored for the next boot");
                 }
@@ -180,20 +180,23 @@ impl Manager {
     }
 
     /// Puts a checked configuration in force.
-    fn activate(&self, turn: &mut Option<MachineType>, text: String, source: &'static str, parsed: Parsed) {
+    async fn activate(&self, turn: &mut Option<MachineType>, text: String, source: &'static str, parsed: Parsed) {
         let kind = parsed.config.machine_type();
-        log::info!(target: "config", "{} configuration from {source} in force", kind.as_str());
-        for warning in &parsed.warnings {
-            log::warn!(target: "config", "{warning}");
-            self.node.warnings.push(format!("config: {warning}"));
-        }
         *turn = Some(kind);
         *self.unreadable.write().unwrap_or_else(PoisonError::into_inner) = false;
         let active = Arc::new(ActiveConfig { text, source, config: parsed.config });
         self.node.config.send_modify(|status| {
             status.active = Some(active);
             status.error = None;
+            status.settled = true;
         });
+        // Who waits for it begins before people are told: consoles are slow.
+        tokio::task::yield_now().await;
+        log::info!(target: "config", "{} configuration from {source} in force", kind.as_str());
+        for warning in &parsed.warnings {
+            log::warn!(target: "config", "{warning}");
+            self.node.warnings.push(format!("config: {warning}"));
+        }
     }
 
     async fn store(&self, text: &str) -> Result<(), ApplyError> {
