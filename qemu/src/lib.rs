@@ -30,4 +30,4 @@ pub use api::Api;
 pub use machine::{Arch, Boot, Bus, Files, Machine, Sector, Serial};
 pub use process::Process;
 pub use serial::SerialLog;
-pub use vm::{TestVm, out_folder};
+pub use vm::{TestVm, machine_of, out_folder};

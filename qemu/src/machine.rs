@@ -56,6 +56,8 @@ pub enum Serial {
 /// A machine to boot.
 #[derive(Clone, Debug)]
 pub struct Machine {
+    /// Whose image: a folder of out/.
+    pub board: String,
     /// Board architecture.
     pub arch: Arch,
     /// Boot path.
@@ -167,6 +169,7 @@ impl Machine {
     #[must_use]
     pub fn new(arch: Arch) -> Self {
         Self {
+            board: arch.board().to_owned(),
             arch,
             boot: Boot::Fast,
             bus: Bus::VirtioBlk,

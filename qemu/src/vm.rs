@@ -69,7 +69,7 @@ impl TestVm {
         let files = files(&machine, out, folder.path())?;
         let image = out.join(machine.sector.image());
         let length = fs::metadata(&image)
-            .with_context(|| format!("find {}: `cargo xtask build {}` makes it", image.display(), machine.arch.board()))?
+            .with_context(|| format!("find {}: `cargo xtask build {}` makes it", image.display(), machine.board))?
             .len();
         disk::copy_image(&image, &files.disk, size.unwrap_or(length * DISK_TIMES_IMAGE))?;
         if machine.boot == Boot::Firmware {
@@ -251,8 +251,25 @@ impl Drop for TestVm {
 /// `out/<board>` of the project, or of `KEELSON_OUT`.
 #[must_use]
 pub fn out_folder(machine: &Machine) -> PathBuf {
-    let out = std::env::var_os("KEELSON_OUT").map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../out"), PathBuf::from);
-    out.join(machine.arch.board())
+    out_root().join(&machine.board)
+}
+
+/// The machine that boots a board's image, whatever board was built: its manifest tells the architecture.
+///
+/// # Errors
+/// When nothing was built for that board.
+pub fn machine_of(board: &str) -> Result<Machine> {
+    let path = out_root().join(board).join("manifest.json");
+    let built = || -> Result<Machine> {
+        let manifest: serde_json::Value = serde_json::from_str(&fs::read_to_string(&path)?)?;
+        let arch = manifest["arch"].as_str().unwrap_or_default().parse()?;
+        Ok(Machine { board: board.to_owned(), ..Machine::new(arch) })
+    };
+    built().with_context(|| format!("read {}: `cargo xtask build {board}` makes it", path.display()))
+}
+
+fn out_root() -> PathBuf {
+    std::env::var_os("KEELSON_OUT").map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../out"), PathBuf::from)
 }
 
 fn files(machine: &Machine, out: &Path, folder: &Path) -> Result<Files> {

@@ -6,9 +6,9 @@ use std::fs::{self, File};
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
-use layout::spec::{Content, PartitionSet};
+use layout::spec::{Content, PartitionSet, XFS_LEAST};
 use layout::table::{Copies, Entry, Table};
-use layout::{SectorSize, Uuid};
+use layout::{MIB, SectorSize, Uuid};
 
 use crate::bmap::BlockMap;
 use crate::context::Context;
@@ -53,7 +53,17 @@ pub fn partitions(context: &Context<'_>, step: &Step<'_>) -> Result<PartitionSet
     for (name, path) in &files {
         texts.insert(name.clone(), read_text(STEP, path)?);
     }
-    PartitionSet::parse(texts).map_err(|error| refused(context, step, &error))
+    let set = PartitionSet::parse(texts).map_err(|error| refused(context, step, &error))?;
+    let small: Vec<String> = set.too_small().into_iter().map(|partition| partition.label.clone()).collect();
+    if small.is_empty() {
+        return Ok(set);
+    }
+    Err(Error::Refused {
+        step: STEP,
+        what: format!("mkfs.xfs makes no file system below {} MiB", XFS_LEAST / MIB),
+        problems: small,
+        help: "give these partitions a larger size or min-size".to_owned(),
+    })
 }
 
 /// An error about the partition files, with everything that caused it.

@@ -3,6 +3,8 @@
 //! One file a partition, `partitions/NN-label.toml`; the order of the file names is the order on the disk and gives
 //! the number in the table. Partitions follow each other without gaps from the first mebibyte on.
 
+use std::path::Path;
+
 use serde::Deserialize;
 use uuid::{Uuid, uuid};
 
@@ -14,6 +16,8 @@ pub const META_TYPE: Uuid = uuid!("1833777a-4df9-459f-b332-fd8f55d6b24e");
 pub const RESERVED: u64 = MIB;
 /// Most partitions a set may have.
 const MAX_PARTITIONS: usize = 32;
+/// `mkfs.xfs` of xfsprogs 5.19 and later refuses less: a log of 64 MiB, and allocation groups that make sense.
+pub const XFS_LEAST: u64 = 300 * MIB;
 /// Most characters of a label: XFS takes 12, so every label fits everywhere.
 const MAX_LABEL: usize = 12;
 
@@ -249,6 +253,12 @@ impl PartitionSet {
         self.partitions.iter().map(|p| p.size.least()).sum::<u64>() + 2 * RESERVED
     }
 
+    /// Partitions that are too small for what is to be made in them, for the builder: a node would find out at first boot.
+    #[must_use]
+    pub fn too_small(&self) -> Vec<&Partition> {
+        self.partitions.iter().filter(|p| p.content == Content::Xfs && p.size.least() < XFS_LEAST).collect()
+    }
+
     /// The image's own partitions with their places; the same on every disk.
     #[must_use]
     pub fn place_image(&self) -> Vec<Placed<'_>> {
@@ -321,10 +331,17 @@ fn check_rules(new: &Partition, before: &[Partition], count: usize) -> Result<()
     } else if matches!(new.content, Content::Esp | Content::VerityRoot | Content::Meta) {
         return Err("only \"xfs\" and \"empty\" can be made at first boot".to_owned());
     }
-    match &new.mount {
-        Some(mount) if !mount.starts_with('/') => Err(format!("mount {mount:?} is not an absolute path")),
-        Some(_) if new.content != Content::Xfs => Err("only \"xfs\" is mounted".to_owned()),
-        _ => Ok(()),
+    let Some(mount) = &new.mount else { return Ok(()) };
+    let within = |inner: &str, outer: &str| Path::new(inner).starts_with(outer);
+    if !mount.starts_with('/') {
+        return Err(format!("mount {mount:?} is not an absolute path"));
+    }
+    if new.content != Content::Xfs {
+        return Err("only \"xfs\" is mounted".to_owned());
+    }
+    match before.iter().filter_map(|p| p.mount.as_deref()).find(|other| within(mount, other) || within(other, mount)) {
+        Some(other) => Err(format!("mount {mount:?} and {other:?} lie within each other: all are mounted at the same time")),
+        None => Ok(()),
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use qemu::{Arch, Boot, Bus, Machine, Sector, TestVm, api::wait_for, limits};
+use qemu::{Boot, Bus, Machine, Sector, TestVm, api::wait_for, limits, machine_of};
 
 /// Ends the session, as in other serial terminals: Ctrl-].
 const ESCAPE: u8 = 0x1d;
@@ -16,9 +16,8 @@ const ESCAPE: u8 = 0x1d;
 /// What to boot.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// `qemu-x86_64` or `qemu-arm64`; its image is taken from out/ as it is.
-    #[arg(value_parser = board)]
-    pub board: Arch,
+    /// A board that was built; its image is taken from out/ as it is.
+    pub board: String,
     /// `firmware` (UEFI, systemd-boot) or `fast` (QEMU loads the kernel).
     #[arg(long, default_value = "firmware")]
     pub boot: Boot,
@@ -31,11 +30,9 @@ pub struct Arguments {
     /// Memory in MiB.
     #[arg(long, default_value_t = 1024)]
     pub memory: u32,
-}
-
-fn board(name: &str) -> Result<Arch, String> {
-    let names = Arch::ALL.map(Arch::board).join(", ");
-    Arch::ALL.into_iter().find(|arch| arch.board() == name).ok_or_else(|| format!("QEMU boots {names}"))
+    /// Size of the disk in MiB [default: three times the image].
+    #[arg(long)]
+    pub disk: Option<u64>,
 }
 
 /// `cargo xtask qemu`: until the machine is off or Ctrl-] is typed. Its disk is new and goes away with it.
@@ -45,9 +42,13 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         bus: arguments.bus,
         sector: arguments.sector,
         memory_mib: arguments.memory,
-        ..Machine::new(arguments.board)
+        ..machine_of(&arguments.board)?
     };
-    let mut vm = TestVm::boot(machine)?;
+    let mut vm = match arguments.disk {
+        Some(mib) => TestVm::create_sized(machine, mib << 20)?,
+        None => TestVm::create(machine)?,
+    };
+    vm.start()?;
     let console = wait_for("QEMU's serial port", limits::MONITOR, || {
         vm.must_run()?;
         Ok(UnixStream::connect(vm.serial_socket())?)

@@ -54,6 +54,17 @@ fn the_projects_own_files_parse() {
     assert_eq!(set, sample());
 }
 
+#[test]
+fn partitions_that_mkfs_refuses_are_told() {
+    let labels = |from: &str, to: &str| -> Vec<String> {
+        let set = PartitionSet::parse(FILES.map(|(name, text)| (name, text.replace(from, to)))).unwrap();
+        set.too_small().into_iter().map(|partition| partition.label.clone()).collect()
+    };
+    assert!(labels("512M", "300M").is_empty());
+    assert_eq!(labels("512M", "299M"), ["STATE"]);
+    assert_eq!(labels("1G", "128M"), ["EPHEMERAL"]);
+}
+
 #[track_caller]
 fn check_bad(change: (&str, &str), file: usize, expect: &str) {
     let mut files = FILES.map(|(name, text)| (name, text.to_owned()));
@@ -74,5 +85,8 @@ fn broken_rules_are_named_with_their_file() {
     check_bad(("/var", "var"), 5, "absolute");
     check_bad(("mount", "mnt"), 5, "unknown field");
     check_bad(("\"xfs\"", "\"ext4\""), 4, "unknown variant");
+    check_bad(("/var", "/system/state"), 5, "lie within each other");
+    check_bad(("/var", "/system/state/more"), 5, "lie within each other");
+    check_bad(("/var", "/system"), 5, "lie within each other");
     assert!(matches!(PartitionSet::parse(Vec::<(&str, &str)>::new()), Err(SpecError::Empty)));
 }

@@ -109,7 +109,9 @@ impl Mounter for KernelVolumes {
         if finished.exit.success() {
             return Ok(());
         }
-        let (exit, output) = (finished.exit.to_string(), finished.output.trim().to_owned());
+        // Its first line says what is wrong; a screen of usage follows.
+        let output = finished.output.trim().lines().next().unwrap_or_default().to_owned();
+        let exit = finished.exit.to_string();
         Err(VolumeError::Mkfs { node: node.to_owned(), exit, output })
     }
 
