@@ -1,8 +1,10 @@
-//! What must not be in a root file system: looked for in the tree that is about to be sealed.
+//! What must not be in a root file system, and what must be: looked for in the tree that is about to be sealed.
 
 use std::fs;
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::path::{Component, Path, PathBuf};
+
+use layout::spec::PartitionSet;
 
 use crate::digest;
 use crate::request::Error;
@@ -19,6 +21,9 @@ const PACKAGE_MANAGERS: &[&str] =
 /// Where links may point although nothing is there yet: the node fills these at run time.
 const RUN_TIME: &[&str] = &["dev", "proc", "run", "sys", "system", "tmp", "var"];
 
+/// Mount points that machined makes on a file system of its own (`boot::setup` there).
+const MADE_AT_BOOT: &[&str] = &["/system/state"];
+
 /// Looks through `tree`; every problem found, sorted.
 ///
 /// # Errors
@@ -32,6 +37,13 @@ pub fn refuse(tree: &Path) -> Result<Vec<String>, Error> {
         }
     }
     Ok(problems)
+}
+
+/// Where the node could not mount a partition of `set`: the root is read-only, so the folder must be there.
+pub fn mount_points(tree: &Path, set: &PartitionSet) -> Vec<String> {
+    let mounted = set.all().iter().filter_map(|partition| Some((&partition.label, partition.mount.as_deref()?)));
+    let missing = mounted.filter(|(_, mount)| !MADE_AT_BOOT.contains(mount) && !tree.join(mount.trim_start_matches('/')).is_dir());
+    missing.map(|(label, mount)| format!("{mount}: no folder to mount {label} on; rootfs.directories makes one")).collect()
 }
 
 fn judge(tree: &Path, path: &Path, name: &Path) -> Result<Option<String>, Error> {
@@ -118,7 +130,7 @@ pub fn resolve(tree: &Path, name: &Path) -> Option<PathBuf> {
 
 #[cfg(test)]
 mod tests {
-    use super::{refuse, resolve};
+    use super::{PartitionSet, mount_points, refuse, resolve};
     use std::fs;
     use std::os::unix::fs::{PermissionsExt as _, symlink};
     use std::path::Path;
@@ -137,6 +149,18 @@ mod tests {
         fs::create_dir_all(path.parent().expect("a parent")).expect("folders");
         fs::write(&path, "\x7fELF").expect("a file");
         fs::set_permissions(&path, fs::Permissions::from_mode(mode)).expect("a mode");
+    }
+
+    #[test]
+    fn partitions_need_a_folder_to_be_mounted_on() {
+        let files = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../partitions")).expect("ours");
+        let files = files.map(|entry| entry.expect("an entry").path()).filter(|path| path.extension().is_some_and(|end| end == "toml"));
+        let text = |path: std::path::PathBuf| (path.display().to_string(), fs::read_to_string(&path).expect("a file"));
+        let set = PartitionSet::parse(files.map(text)).expect("a set");
+        let folder = tempfile::tempdir().expect("a folder");
+        assert_eq!(mount_points(folder.path(), &set), ["/var: no folder to mount EPHEMERAL on; rootfs.directories makes one"]);
+        fs::create_dir(folder.path().join("var")).expect("a folder");
+        assert!(mount_points(folder.path(), &set).is_empty());
     }
 
     #[test]

@@ -15,7 +15,7 @@ use crate::lock::{self, Package};
 use crate::programs::Programs;
 use crate::request::Error;
 use crate::step::{Step, copy_file, make_folder, read_text, write_file};
-use crate::{cache, checks, digest, elf, plain};
+use crate::{cache, checks, digest, disk, elf, plain};
 
 const STEP: &str = "rootfs";
 /// Packages of the build root whose versions decide the file system's bytes.
@@ -76,7 +76,7 @@ pub fn build(context: &Context<'_>, kernel: &Kernel, programs: &Programs) -> Res
         let tree = draft.join("tree");
         let sources = Sources { wanted: &wanted, packages: &packages, unpacked: &unpacked, partitions: &partitions };
         stage(context, kernel, programs, &sources, &tree)?;
-        examine(context, &tree)?;
+        examine(context, &step, &tree)?;
         pack(context, &step, &tree, draft, 0, &board.plain)?;
         cache::remove(STEP, &tree)
     })?;
@@ -273,9 +273,10 @@ fn normalise(context: &Context<'_>, tree: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-fn examine(context: &Context<'_>, tree: &Path) -> Result<(), Error> {
+fn examine(context: &Context<'_>, step: &Step<'_>, tree: &Path) -> Result<(), Error> {
     let mut problems = checks::refuse(tree)?;
     problems.extend(elf::check(tree, context.board.arch)?);
+    problems.extend(checks::mount_points(tree, &disk::partitions(context, step)?));
     if problems.is_empty() {
         return Ok(());
     }
