@@ -26,7 +26,7 @@ mod view;
 
 pub use generate::{DEFAULT_INSTALL_DISK, DEFAULT_INSTALL_IMAGE, GenerateError, GenerateInput, Generated, generate};
 pub use problem::{Problem, Problems};
-pub use view::{AutoHostname, Cluster, Config, ExtraHost, Install, Interface, MachineType, Network, Parsed, Route, Time, Warning};
+pub use view::{AutoHostname, Cluster, Config, ExtraHost, Install, Interface, MachineType, Network, Parsed, Route, Time, Warning, summary};
 
 #[cfg(test)]
 mod tests;

@@ -59,6 +59,10 @@ fn generated_configurations_are_right() {
     assert!(worker.config.cluster().etcd_ca.is_none() && worker.config.machine_ca().key_pem.is_none());
     let warned: Vec<_> = worker.warnings.iter().map(|warning| warning.path.as_str()).collect();
     assert_eq!(warned, ["machine.kubelet", "machine.install", "machine.features", "cluster", "HostnameConfig.auto"]);
+    let lines: Vec<usize> = worker.warnings.iter().map(|warning| warning.line).collect();
+    let short = crate::summary(&worker.warnings);
+    assert_eq!(short.len(), 1, "{short:?}");
+    assert!(short[0].contains(&format!("machine.install (line {}), machine.features (line {})", lines[1], lines[2])), "{short:?}");
     let shown = format!("{:?}", control.config);
     assert!(!shown.contains("PRIVATE KEY") && !shown.contains(control.config.token().expose()));
     let (_, context) = files.talosconfig.get(None).expect("a context");

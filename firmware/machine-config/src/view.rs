@@ -56,6 +56,20 @@ impl std::fmt::Display for Warning {
     }
 }
 
+/// Warnings for a log: one line for each thing to know, with the places it is about.
+#[must_use]
+pub fn summary(warnings: &[Warning]) -> Vec<String> {
+    let mut places: Vec<(&str, Vec<String>)> = Vec::new();
+    for Warning { line, path, text } in warnings {
+        let place = format!("{path} (line {line})");
+        match places.iter_mut().find(|(known, _)| known == text) {
+            Some((_, list)) => list.push(place),
+            None => places.push((text, vec![place])),
+        }
+    }
+    places.into_iter().map(|(text, list)| format!("{text}: {}", list.join(", "))).collect()
+}
+
 /// A configuration that is right, and what to know about it.
 #[derive(Clone, Debug)]
 pub struct Parsed {

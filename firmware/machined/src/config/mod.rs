@@ -193,7 +193,7 @@ impl Manager {
         // Who waits for it begins before people are told: consoles are slow.
         tokio::task::yield_now().await;
         log::info!(target: "config", "{} configuration from {source} in force", kind.as_str());
-        for warning in &parsed.warnings {
+        for warning in machine_config::summary(&parsed.warnings) {
             log::warn!(target: "config", "{warning}");
             self.node.warnings.push(format!("config: {warning}"));
         }
