@@ -12,6 +12,10 @@ use std::{env, path::Path, process::ExitCode};
 const USAGE: u8 = 2;
 
 fn main() -> ExitCode {
+    // Before anything else: each page that is not there yet is waited for.
+    if std::process::id() == 1 {
+        machined::read_program_ahead();
+    }
     let arg0 = env::args_os().next().unwrap_or_default();
     match Path::new(&arg0).file_name().and_then(|name| name.to_str()) {
         Some("init" | "machined") => machined::run(),

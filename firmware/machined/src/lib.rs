@@ -21,6 +21,8 @@ pub mod net;
 pub mod node;
 pub mod services;
 
+pub use boot::setup::read_program_ahead;
+
 use std::process::ExitCode;
 
 /// Exit code of a start that makes no sense.

@@ -10,7 +10,10 @@ use tokio::{
 };
 
 use super::{InitError, Machine, health::Ping, readiness, sequence, setup, shutdown};
-use crate::node::{Command, PowerAction, Stage};
+use crate::{
+    disk::Looking,
+    node::{Command, PowerAction, Stage},
+};
 
 /// How often the time is saved for the next boot's clock floor.
 const SAVE_CLOCK: Duration = Duration::from_secs(30 * 60);
@@ -32,6 +35,7 @@ pub struct GoDown {
 /// [`InitError`]: PID 1 cannot go on.
 pub async fn run(
     machine: Arc<Machine>,
+    looking: Looking,
     mut commands: mpsc::Receiver<Command>,
     mut pings: mpsc::Receiver<Ping>,
 ) -> Result<PowerAction, InitError> {
@@ -41,7 +45,7 @@ pub async fn run(
     let mut terminate = signal(SignalKind::terminate()).map_err(|source| InitError::Signals { source })?;
     let mut ticks = interval_at(Instant::now() + SAVE_CLOCK, SAVE_CLOCK);
     node.tasks.spawn(readiness::keep(Arc::clone(node), machine.booting.subscribe()));
-    let mut boot = node.tasks.spawn(sequence::run(Arc::clone(&machine)));
+    let mut boot = node.tasks.spawn(sequence::run(Arc::clone(&machine), looking));
     let mut booting = true;
     let request = loop {
         tokio::select! {

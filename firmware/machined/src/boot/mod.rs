@@ -32,6 +32,7 @@ use tokio::sync::{mpsc, watch};
 use crate::{
     config::Manager,
     console::Consoles,
+    disk,
     events::Events,
     logs::Logs,
     node::{Command, Node, PowerAction},
@@ -91,9 +92,7 @@ pub fn init() -> ! {
 
 /// Everything between the kernel's start of PID 1 and the decision to go down.
 fn live() -> Result<PowerAction, InitError> {
-    setup::read_program_ahead();
     setup::first_mounts()?;
-    let (machine, commands, pings) = machine();
     // Leaked on purpose: dropping a runtime waits for its blocking threads, and one that hangs must not keep PID 1
     // from going down.
     let runtime = ManuallyDrop::new(
@@ -104,11 +103,15 @@ fn live() -> Result<PowerAction, InitError> {
             .build()
             .map_err(|source| InitError::Runtime { source })?,
     );
-    runtime.block_on(mainloop::run(machine, commands, pings))
+    let (logs, consoles) = start_log();
+    // Everything waits for what is on the disk, and the look for it needs nothing of what comes before its turn.
+    let looking = runtime.spawn_blocking(disk::look);
+    let (machine, commands, pings) = machine(logs, consoles);
+    runtime.block_on(mainloop::run(machine, looking, commands, pings))
 }
 
-/// The log, and the empty state.
-fn machine() -> (Arc<Machine>, mpsc::Receiver<Command>, mpsc::Receiver<health::Ping>) {
+/// The log, and where it goes.
+fn start_log() -> (Arc<Logs>, Arc<Consoles>) {
     let logs = Logs::new();
     let consoles = Arc::new(Consoles::open());
     failsafe::remember(&consoles);
@@ -120,6 +123,11 @@ fn machine() -> (Arc<Machine>, mpsc::Receiver<Command>, mpsc::Receiver<health::P
     if let Err(error) = kernel {
         log::warn!(target: "boot", "no copy of this log in the kernel's: open {}: {error}", linux::kmsg::PATH);
     }
+    (logs, consoles)
+}
+
+/// The empty state.
+fn machine(logs: Arc<Logs>, consoles: Arc<Consoles>) -> (Arc<Machine>, mpsc::Receiver<Command>, mpsc::Receiver<health::Ping>) {
     let (node, commands) = Node::new();
     let (ping_sender, pings) = mpsc::channel(1);
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();

@@ -14,7 +14,9 @@ use super::{
     setup, sinks,
 };
 use crate::{
-    console, disk, events, net,
+    console,
+    disk::{self, Looking},
+    events, net,
     node::{Node, PhaseTime, Slot},
     services::{Settings, Supervisor},
 };
@@ -34,7 +36,7 @@ const ROOT_MAPPING: &str = "/dev/dm-0";
 ///
 /// # Errors
 /// [`FatalStep`]: a step that had to work did not.
-pub async fn run(machine: Arc<Machine>) -> Result<(), FatalStep> {
+pub async fn run(machine: Arc<Machine>, looking: Looking) -> Result<(), FatalStep> {
     log::info!(
         target: "boot",
         "Keelson {} for {}, {} ms after the kernel started",
@@ -43,7 +45,7 @@ pub async fn run(machine: Arc<Machine>) -> Result<(), FatalStep> {
         clock::since_boot().as_millis()
     );
     machine.events.publish(&events::sequence(SEQUENCE, true), "");
-    let result = phases::run(list(&machine), &|progress| tell(&machine, &progress)).await;
+    let result = phases::run(list(&machine, looking), &|progress| tell(&machine, &progress)).await;
     match &result {
         Ok(()) => {
             machine.events.publish(&events::sequence(SEQUENCE, false), "");
@@ -58,8 +60,8 @@ pub async fn run(machine: Arc<Machine>) -> Result<(), FatalStep> {
 }
 
 /// The phases in order. The tasks of a phase begin in the order of their list, and what one waits for does not hold up the
-/// next: the disk is looked at, apid gets ready and DHCP runs side by side.
-fn list(machine: &Arc<Machine>) -> Vec<Phase> {
+/// next: the disk is set up, apid gets ready and DHCP runs side by side.
+fn list(machine: &Arc<Machine>, looking: Looking) -> Vec<Phase> {
     let step = |name, on_error, work: fn(&Arc<Machine>) -> Result<(), StepError>| {
         let machine = Arc::clone(machine);
         Step::new(name, on_error, async move { work(&machine) })
@@ -73,7 +75,9 @@ fn list(machine: &Arc<Machine>) -> Vec<Phase> {
         Phase::new(
             "system",
             vec![
-                bring_up_disk(machine),
+                step("hurry", OnError::Report, |_| Ok(setup::hurry_rcu(true)?)),
+                bring_up_disk(machine, looking),
+                load_config(machine),
                 // Before any service inherits them.
                 step("limits", OnError::Report, |_| Ok(setup::basics()?)),
                 step("startNetwork", OnError::Report, start_network),
@@ -86,10 +90,13 @@ fn list(machine: &Arc<Machine>) -> Vec<Phase> {
                 step("watchdog", OnError::Report, watchdog),
             ],
         ),
-        Phase::new("config", vec![load_config(machine), blocking("ownGroup", |_| Ok(setup::enter_own_group()?))]),
         Phase::new(
             "console",
-            vec![step("startConsole", OnError::Report, start_console), step("pinModules", OnError::Report, start_pinning)],
+            vec![
+                step("startConsole", OnError::Report, start_console),
+                step("pinModules", OnError::Report, start_pinning),
+                step("remainingGroups", OnError::Report, start_remaining_groups),
+            ],
         ),
     ]
 }
@@ -160,26 +167,31 @@ fn start_network(machine: &Arc<Machine>) -> Result<(), StepError> {
 }
 
 /// A disk that cannot be used leaves a node that says so over its API.
-fn bring_up_disk(machine: &Arc<Machine>) -> Step {
+fn bring_up_disk(machine: &Arc<Machine>, looking: Looking) -> Step {
     let machine = Arc::clone(machine);
-    Step::new("bringUpDisk", OnError::Report, async move {
-        disk::bring_up(&machine.node).await?;
-        // STATE has the time at which this node was last seen running.
-        clock_floor(&machine)
-    })
+    Step::new("bringUpDisk", OnError::Report, async move { Ok(disk::bring_up(&machine.node, looking).await?) })
 }
 
 fn load_config(machine: &Arc<Machine>) -> Step {
     let machine = Arc::clone(machine);
     Step::new("loadConfig", OnError::Report, async move {
+        // It begins with STATE, while other volumes are still being mounted. The sender lives in the node.
+        drop(machine.node.disk.subscribe().wait_for(|disk| disk.settled).await);
+        // STATE has the time at which this node was last seen running, and certificates are made next.
+        let clock = clock_floor(&machine);
         let inline = machine.command_line.all("talos.config.inline").map(str::to_owned).collect();
         machine.config.acquire(inline).await;
-        Ok(())
+        clock
     })
 }
 
 fn start_pinning(machine: &Arc<Machine>) -> Result<(), StepError> {
     spawn_after_api(&machine.node, pin_modules(Arc::clone(&machine.node)));
+    Ok(())
+}
+
+fn start_remaining_groups(machine: &Arc<Machine>) -> Result<(), StepError> {
+    spawn_after_api(&machine.node, remaining_groups(Arc::clone(&machine.node)));
     Ok(())
 }
 
@@ -208,6 +220,23 @@ async fn pin_modules(node: Arc<Node>) {
         }
         Err(error) => log::error!(target: "boot", "pin modules: {error}"),
     }
+}
+
+/// The groups that the API does not need; then the kernel need not hurry any more.
+async fn remaining_groups(node: Arc<Node>) {
+    let work = || {
+        let made = setup::remaining_groups();
+        setup::hurry_rcu(false)?;
+        made
+    };
+    let failed = match tokio::task::spawn_blocking(work).await {
+        Ok(Ok(())) => return,
+        Ok(Err(error)) => daemon::report(&error).to_string(),
+        Err(error) => error.to_string(),
+    };
+    let text = format!("after the API's start: {failed}");
+    log::error!(target: "boot", "{text}");
+    node.warnings.push(text);
 }
 
 /// What the kernel and the loader say about this boot.

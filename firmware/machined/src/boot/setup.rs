@@ -30,6 +30,12 @@ const PROGRAM: &str = "/usr/bin/keelson";
 /// Where the last known time is kept between boots.
 pub const CLOCK_FILE: &str = "/system/state/clock";
 
+/// Whether RCU's grace periods are expedited (`kernel/ksysfs.c`).
+const RCU_EXPEDITED: &str = "/sys/kernel/rcu_expedited";
+
+/// What control groups control, where the kernel can.
+const CONTROLLERS: [&str; 5] = ["cpu", "io", "memory", "pids", "cpuset"];
+
 /// Memory of PID 1 and the API that the kernel does not take away, bytes.
 const MEMORY_MIN: &str = "25165824";
 
@@ -55,6 +61,8 @@ pub enum SetupError {
     Module(#[from] linux::modules::ModuleError),
     #[error("the kernel would take modules from anywhere: it has no LoadPin that is enforced")]
     NotPinned,
+    #[error("write {RCU_EXPEDITED}")]
+    Rcu { source: io::Error },
     #[error("save the time to {CLOCK_FILE}")]
     SaveClock { source: io::Error },
 }
@@ -115,6 +123,19 @@ const FOLDERS: [(&str, u32, u32); 8] = [
 pub fn read_program_ahead() {
     // Its end is nobody's business; without it everything is only slower.
     let _ = std::thread::Builder::new().name("read-ahead".to_owned()).spawn(|| linux::readahead::whole(Path::new(PROGRAM)));
+}
+
+/// Whether the kernel hurries those who wait until every processor has passed a quiet point. While booting many wait (links that
+/// come up, control groups, raw sockets) and nobody is disturbed; later it would interrupt the workloads.
+///
+/// # Errors
+/// [`SetupError::Rcu`].
+pub fn hurry_rcu(hurry: bool) -> Result<(), SetupError> {
+    match fs::write(RCU_EXPEDITED, if hurry { "1" } else { "0" }) {
+        // A kernel without the switch needs none.
+        Err(source) if source.kind() != io::ErrorKind::NotFound => Err(SetupError::Rcu { source }),
+        _ => Ok(()),
+    }
 }
 
 /// Mounts `/proc`, `/sys` and `/dev` where the kernel has not.
@@ -229,35 +250,39 @@ pub fn save_clock() -> Result<(), SetupError> {
     written.map_err(|source| SetupError::SaveClock { source })
 }
 
-/// The tree of control groups, controllers from the top down. PID 1 stays in the root group, where no rule forbids it,
-/// until [`enter_own_group`]. Gives the controllers that this kernel does not have.
+/// The control groups that the API's services need, controllers from the top down. PID 1 stays in the root group, where no
+/// rule forbids it, until [`remaining_groups`]. Gives the controllers that this kernel does not have.
 ///
 /// # Errors
 /// [`SetupError::Cgroup`].
 pub fn control_groups() -> Result<Vec<&'static str>, SetupError> {
-    const WANTED: [&str; 5] = ["cpu", "io", "memory", "pids", "cpuset"];
-    let missing = Cgroup::at("").enable(&WANTED)?;
-    for name in ["system", "podruntime"] {
-        let group = Cgroup::at(name);
-        group.create()?;
-        group.enable(&WANTED)?;
-    }
+    let missing = Cgroup::at("").enable(&CONTROLLERS)?;
+    let system = group_with_children("system")?;
     if !missing.contains(&"memory") {
         // What a service below asks for counts only as far as its parent grants it.
-        Cgroup::at("system").write("memory.min", MEMORY_MIN)?;
+        system.write("memory.min", MEMORY_MIN)?;
     }
     Ok(missing)
 }
 
-/// Moves PID 1 into a group of its own. The kernel lets every processor pass a quiet point first: this blocks for long.
+/// The groups that workloads will need, and one for PID 1. The kernel lets every processor pass a quiet point before it
+/// moves a process, and no thread or process begins meanwhile: this blocks for long.
 ///
 /// # Errors
 /// [`SetupError::Cgroup`].
-pub fn enter_own_group() -> Result<(), SetupError> {
+pub fn remaining_groups() -> Result<(), SetupError> {
+    group_with_children("podruntime")?;
     let init = Cgroup::at("init");
     init.create()?;
     if init.path().join("memory.min").exists() {
         init.write("memory.min", MEMORY_MIN)?;
     }
     Ok(init.enter(0)?)
+}
+
+fn group_with_children(name: &str) -> Result<Cgroup, SetupError> {
+    let group = Cgroup::at(name);
+    group.create()?;
+    group.enable(&CONTROLLERS)?;
+    Ok(group)
 }

@@ -46,6 +46,7 @@ fn sample() -> Snapshot {
             ],
             problem: None,
             state_lost: false,
+            settled: true,
         },
         network: NetworkStatus {
             hostname: "keelson-123456".to_owned(),

@@ -1,6 +1,6 @@
 //! The whole disk as bytes, and what the kernel knows of its partitions.
 
-use std::path::PathBuf;
+use std::{cell::Cell, path::PathBuf};
 
 use layout::{Range, SectorSize};
 use linux::block::{Device, DeviceError, Disk, Part, Sysfs, partitions};
@@ -55,13 +55,15 @@ pub struct WholeDisk {
     sector: SectorSize,
     disk: Disk,
     sysfs: Sysfs,
+    /// The kernel was told of partitions since `disk` was looked at.
+    shown: Cell<bool>,
 }
 
 impl WholeDisk {
     /// A disk that was opened for changes.
     #[must_use]
     pub fn new(device: Device, sector: SectorSize, disk: Disk) -> Self {
-        Self { device, sector, disk, sysfs: Sysfs::default() }
+        Self { device, sector, disk, sysfs: Sysfs::default(), shown: Cell::new(false) }
     }
 
     /// The partition of that number as the kernel has it now.
@@ -92,6 +94,7 @@ impl Medium for WholeDisk {
     }
 
     fn show(&self, number: u32, range: Range) -> Result<PathBuf, StepError> {
+        self.shown.set(true);
         if self.part(number).is_none() {
             partitions::add(&self.device, number, range.start, range.length).map_err(|source| StepError::Show { number, source })?;
         }
@@ -103,7 +106,9 @@ impl Medium for WholeDisk {
     }
 
     fn seen(&self) -> Vec<Seen> {
-        let parts = self.sysfs.partitions(&self.disk.name).unwrap_or_default().into_iter();
+        // Only `show` changes them.
+        let fresh = self.shown.get().then(|| self.sysfs.partitions(&self.disk.name).unwrap_or_default());
+        let parts = fresh.unwrap_or_else(|| self.disk.partitions.clone()).into_iter();
         parts.map(|part| Seen { number: part.number, range: find::range(&part), node: part.node }).collect()
     }
 }

@@ -30,11 +30,12 @@ use layout::{
     Arch, Range, SectorSize, Uuid,
     meta::{Found, Store},
     plan::{self, Care, Decision, Facts},
-    spec::{PartitionSet, SpecError},
+    spec::{PartitionSet, STATE, SpecError},
     table::Tables,
 };
 use linux::block::{Access, Device, DeviceError, DiskFault};
 use log::{info, warn};
+use tokio::task::JoinHandle;
 
 use crate::node::{DiskStatus, Node};
 use find::Booted;
@@ -68,19 +69,49 @@ pub enum DiskError {
     Task { source: tokio::task::JoinError },
 }
 
-/// Finds, sets up and mounts the system disk; publishes `node.disk`.
+/// The system disk as it is found: nothing is written yet.
+#[derive(Debug)]
+pub struct Looked {
+    booted: Booted,
+    set: PartitionSet,
+    arch: Arch,
+    disk: medium::WholeDisk,
+}
+
+/// The look for the disk, on a thread of its own.
+pub type Looking = JoinHandle<Result<Looked, DiskError>>;
+
+/// Finds the system disk, opens it, reads the image's partition files. Blocks; needs `/dev`, `/proc` and `/sys` only.
+///
+/// # Errors
+/// [`DiskError`].
+pub fn look() -> Result<Looked, DiskError> {
+    let booted = find::booted().map_err(|source| DiskError::Find { source })?;
+    let set = partition_set()?;
+    let arch = Arch::running().ok_or(DiskError::Architecture)?;
+    let name = &booted.disk.name;
+    let sector = SectorSize::try_from(u64::from(booted.disk.sector));
+    let sector = sector.map_err(|source| DiskError::Sector { name: name.clone(), source })?;
+    let device = Device::open(&booted.disk.node, Access::Change);
+    let device = device.map_err(|source| DiskError::Device { name: name.clone(), source })?;
+    let disk = medium::WholeDisk::new(device, sector, booted.disk.clone());
+    Ok(Looked { booted, set, arch, disk })
+}
+
+/// Sets up and mounts the disk that was found; publishes `node.disk`.
 ///
 /// A disk that must not be touched is no error: `problem` of the published status says why, and the node goes on.
 ///
 /// # Errors
 /// [`DiskError`] when looking or acting failed; it is published as the problem too. A later boot resumes.
-pub async fn bring_up(node: &Arc<Node>) -> Result<(), DiskError> {
+pub async fn bring_up(node: &Arc<Node>, looking: Looking) -> Result<(), DiskError> {
+    let looked = looking.await.map_err(|source| DiskError::Task { source }).and_then(|looked| looked);
     let for_task = node.clone();
     let runtime = tokio::runtime::Handle::current();
     // Disk I/O and waiting for mkfs never happen on the reactor's thread.
     let task = tokio::task::spawn_blocking(move || {
         let tools = volumes::KernelVolumes::new(runtime);
-        run(&for_task, &tools)
+        run(&for_task, looked?, &tools)
     });
     let result = task.await.map_err(|source| DiskError::Task { source }).and_then(|result| result);
     if let Err(err) = &result {
@@ -89,29 +120,30 @@ pub async fn bring_up(node: &Arc<Node>) -> Result<(), DiskError> {
             status.problem = Some(text);
             // It may have been configured: strangers get nothing.
             status.state_lost = true;
+            status.settled = true;
         });
     }
     result
 }
 
-fn run(node: &Node, mounter: &dyn Mounter) -> Result<(), DiskError> {
-    let booted = find::booted().map_err(|source| DiskError::Find { source })?;
-    let set = partition_set()?;
-    let arch = Arch::running().ok_or(DiskError::Architecture)?;
+fn run(node: &Node, looked: Looked, mounter: &dyn Mounter) -> Result<(), DiskError> {
+    let Looked { booted, set, arch, disk } = looked;
     let name = booted.disk.name.clone();
-    let sector = SectorSize::try_from(u64::from(booted.disk.sector)).map_err(|source| DiskError::Sector { name: name.clone(), source })?;
-    let use_disk = |source| DiskError::Device { name: name.clone(), source };
-    let device = Device::open(&booted.disk.node, Access::Change).map_err(use_disk)?;
-    node.disk.send_replace(DiskStatus { name: name.clone(), size: device.size(), sector: booted.disk.sector, ..DiskStatus::default() });
-    let disk = medium::WholeDisk::new(device, sector, booted.disk.clone());
-    let system = System { set: &set, arch, booted: &booted, warn: &|text| warning(node, text) };
+    node.disk.send_replace(DiskStatus { name: name.clone(), size: disk.size(), sector: booted.disk.sector, ..DiskStatus::default() });
+    let told = |outcome: &Outcome| tell(node, outcome);
+    let system = System { set: &set, arch, booted: &booted, warn: &|text| warning(node, text), told: &told };
     let outcome = system.bring_up(&disk, mounter).map_err(|source| DiskError::Provision { name, source: Box::new(source) })?;
+    tell(node, &outcome);
+    Ok(())
+}
+
+fn tell(node: &Node, outcome: &Outcome) {
     node.disk.send_modify(|status| {
-        status.partitions = outcome.partitions;
+        status.partitions.clone_from(&outcome.partitions);
         status.problem = (!outcome.problems.is_empty()).then(|| outcome.problems.join("; "));
         status.state_lost = outcome.state_lost;
+        status.settled = true;
     });
-    Ok(())
 }
 
 fn warning(node: &Node, text: String) {
@@ -157,6 +189,8 @@ pub struct System<'a> {
     pub booted: &'a Booted,
     /// Takes warnings for people.
     pub warn: &'a dyn Fn(String),
+    /// Told as soon as it is known what became of STATE.
+    pub told: &'a dyn Fn(&Outcome),
 }
 
 impl System<'_> {
@@ -194,7 +228,7 @@ impl System<'_> {
                     (self.warn)(problem.clone());
                 }
                 info!("disk: {} is set up{}", self.booted.disk.name, if set_up { "" } else { " as far as its table says" });
-                volumes::mount_all(self.set, mounter, &mut outcome, self.warn);
+                self.mount(mounter, &mut outcome);
                 Ok(outcome)
             }
             Decision::Provision(record) => {
@@ -222,8 +256,15 @@ impl System<'_> {
         };
         let table = provision::Provision { disk, mounter, tables, record }.run(&mut meta, store, self.set)?;
         let mut outcome = Outcome { partitions: volumes::list(self.set, &table, disk), ..Outcome::default() };
-        volumes::mount_all(self.set, mounter, &mut outcome, self.warn);
+        self.mount(mounter, &mut outcome);
         Ok(outcome)
+    }
+
+    /// STATE first: the configuration is on it, and the rest of boot waits for that.
+    fn mount(&self, mounter: &dyn Mounter, outcome: &mut Outcome) {
+        volumes::mount(self.set, mounter, outcome, self.warn, |label| label == STATE);
+        (self.told)(outcome);
+        volumes::mount(self.set, mounter, outcome, self.warn, |label| label != STATE);
     }
 
     /// Brings both copies of META in step; `None` when neither is good.

@@ -186,9 +186,9 @@ pub fn list_plain(set: &PartitionSet, table: &Table) -> Vec<PartitionStatus> {
     entries.map(partition).collect()
 }
 
-/// Mounts every partition that the image mounts. One that does not mount is reported and left as it is.
-pub fn mount_all(set: &PartitionSet, mounter: &dyn Mounter, outcome: &mut Outcome, warn: &dyn Fn(String)) {
-    let wanted = set.all().iter().filter(|partition| partition.content == Content::Xfs);
+/// Mounts the partitions that the image mounts and whose labels are `meant`. One that does not mount is reported and left as it is.
+pub fn mount(set: &PartitionSet, mounter: &dyn Mounter, outcome: &mut Outcome, warn: &dyn Fn(String), meant: fn(&str) -> bool) {
+    let wanted = set.all().iter().filter(|partition| partition.content == Content::Xfs && meant(&partition.label));
     let wanted = wanted.filter_map(|partition| {
         let there = outcome.partitions.iter().find(|there| there.label == partition.label);
         let node = there.map(|there| there.device.clone()).unwrap_or_default();

@@ -31,7 +31,7 @@ impl Memory {
     /// The last address of the link with this hardware address, once it is known whether there is one.
     pub async fn recall(self, mac: [u8; 6]) -> Option<Ipv4Addr> {
         let mut disk = self.node.disk.subscribe();
-        let settled = disk.wait_for(|disk| disk.is_mounted(&self.state) || disk.problem.is_some());
+        let settled = disk.wait_for(|disk| disk.settled);
         let usable = matches!(timeout(PATIENCE, settled).await, Ok(Ok(disk)) if disk.is_mounted(&self.state));
         let path = self.path(mac);
         let read = move || parse(&bounded(&path)?);
@@ -80,7 +80,7 @@ mod tests {
 
     fn mounted(on: &std::path::Path) -> DiskStatus {
         let partition = PartitionStatus { mounted_on: Some(on.into()), ..PartitionStatus::default() };
-        DiskStatus { partitions: vec![partition], ..DiskStatus::default() }
+        DiskStatus { partitions: vec![partition], settled: true, ..DiskStatus::default() }
     }
 
     #[track_caller]

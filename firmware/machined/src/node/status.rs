@@ -103,6 +103,8 @@ pub struct DiskStatus {
     pub problem: Option<String>,
     /// STATE existed earlier (META says so) but cannot be used now: the API refuses anonymous configuration.
     pub state_lost: bool,
+    /// STATE is mounted, or will not be.
+    pub settled: bool,
 }
 
 impl DiskStatus {

@@ -141,7 +141,7 @@ async fn node() {
 /// STATE, mounted in time.
 fn mounted(paths: &Paths) -> DiskStatus {
     let state = PartitionStatus { mounted_on: Some(paths.state.clone()), ..PartitionStatus::default() };
-    DiskStatus { partitions: vec![state], ..DiskStatus::default() }
+    DiskStatus { partitions: vec![state], settled: true, ..DiskStatus::default() }
 }
 
 async fn end(node: &Node) {

@@ -47,6 +47,8 @@ pub struct Memory {
     pub operations: Cell<u64>,
     kernel: RefCell<BTreeMap<u32, Range>>,
     pub mounted: RefCell<Vec<(String, String)>>,
+    /// What was mounted when the node was told of STATE.
+    pub told: RefCell<Vec<Vec<(String, String)>>>,
     /// Labels formatted since the last restart.
     pub formatted: RefCell<Vec<String>>,
 }
@@ -104,6 +106,7 @@ impl Memory {
             operations: Cell::new(0),
             kernel: RefCell::default(),
             mounted: RefCell::default(),
+            told: RefCell::default(),
             formatted: RefCell::default(),
         };
         for at in (0..size / MIB * MIB).step_by(1 << 20) {
@@ -171,6 +174,7 @@ impl Memory {
         }
         self.budget.set(None);
         self.mounted.borrow_mut().clear();
+        self.told.borrow_mut().clear();
         self.formatted.borrow_mut().clear();
         let tables = table::read(self);
         let entries = tables.table().map(|table| table.entries().iter().map(|(n, e)| (*n, e.range)).collect());
@@ -192,7 +196,9 @@ impl Memory {
     /// Brings the node up on this disk.
     pub fn boot(&self, set: &PartitionSet, booted: &Booted) -> (Result<Outcome, StepError>, Vec<String>) {
         let warnings = RefCell::new(Vec::new());
-        let system = System { set, arch: Arch::running().unwrap(), booted, warn: &|text| warnings.borrow_mut().push(text) };
+        let told = |_: &Outcome| self.told.borrow_mut().push(self.mounted.borrow().clone());
+        let warn = |text| warnings.borrow_mut().push(text);
+        let system = System { set, arch: Arch::running().unwrap(), booted, warn: &warn, told: &told };
         let result = system.bring_up(self, self);
         (result, warnings.into_inner())
     }

@@ -79,6 +79,8 @@ fn first_boot_and_second_boot() {
         check_set_up(&disk, &set, &outcome.unwrap(), "second boot");
         assert_eq!((warnings, disk.operations.get() - before), (vec![], 0), "a second boot writes nothing");
         assert!(acknowledged(&disk, &set) && disk.formatted.borrow().is_empty());
+        let state = vec![("STATE".to_owned(), "/system/state".to_owned())];
+        assert_eq!(*disk.told.borrow(), [state], "the configuration waits for STATE alone");
     }
 }
 
@@ -233,7 +235,7 @@ fn sizes_that_are_no_whole_mebibytes() {
 #[tokio::test]
 async fn a_disk_that_cannot_be_looked_at_is_nobody_s_to_take_over() {
     let (node, _commands) = crate::node::Node::new();
-    super::bring_up(&node).await.expect_err("the root of this machine is none of ours");
+    super::bring_up(&node, tokio::task::spawn_blocking(super::look)).await.expect_err("the root of this machine is none of ours");
     let disk = node.disk.borrow();
-    assert!(disk.problem.is_some() && disk.state_lost, "{disk:?}");
+    assert!(disk.problem.is_some() && disk.state_lost && disk.settled, "{disk:?}");
 }
