@@ -94,8 +94,8 @@ fn list(machine: &Arc<Machine>, looking: Looking) -> Vec<Phase> {
             "console",
             vec![
                 step("startConsole", OnError::Report, start_console),
-                step("pinModules", OnError::Report, start_pinning),
-                step("remainingGroups", OnError::Report, start_remaining_groups),
+                after_api(machine, "pinModules", "kernel modules are not pinned to the verified root", pin_modules),
+                after_api(machine, "remainingGroups", "after the API's start", remaining_groups),
             ],
         ),
     ]
@@ -185,14 +185,25 @@ fn load_config(machine: &Arc<Machine>) -> Step {
     })
 }
 
-fn start_pinning(machine: &Arc<Machine>) -> Result<(), StepError> {
-    spawn_after_api(&machine.node, pin_modules(Arc::clone(&machine.node)));
-    Ok(())
+/// A step that has blocking `work` done after the API's first answers; `trouble` is what it means when that fails.
+fn after_api(machine: &Arc<Machine>, name: &'static str, trouble: &'static str, work: fn() -> Result<(), StepError>) -> Step {
+    let node = Arc::clone(&machine.node);
+    Step::new(name, OnError::Report, async move {
+        spawn_after_api(&node, late(Arc::clone(&node), trouble, work));
+        Ok(())
+    })
 }
 
-fn start_remaining_groups(machine: &Arc<Machine>) -> Result<(), StepError> {
-    spawn_after_api(&machine.node, remaining_groups(Arc::clone(&machine.node)));
-    Ok(())
+/// Does `work` and tells people when it failed: boot, which would have, is over.
+async fn late(node: Arc<Node>, trouble: &'static str, work: fn() -> Result<(), StepError>) {
+    let cause = match tokio::task::spawn_blocking(work).await {
+        Ok(Ok(())) => return,
+        Ok(Err(error)) => daemon::report(&*error).to_string(),
+        Err(lost) => lost.to_string(),
+    };
+    let text = format!("{trouble}: {cause}");
+    log::error!(target: "boot", "{text}");
+    node.warnings.push(text);
 }
 
 /// Does `work` once the API has answered its first callers, or has had its time.
@@ -209,34 +220,17 @@ fn spawn_after_api(node: &Arc<Node>, work: impl Future<Output = ()> + Send + 'st
 }
 
 /// Pins modules to the root; nothing that could bring a module of its own runs before that.
-async fn pin_modules(node: Arc<Node>) {
-    let pinned = tokio::task::spawn_blocking(setup::pin_modules).await;
-    match pinned {
-        Ok(Ok(())) => log::info!(target: "boot", "kernel modules come from the verified root only"),
-        Ok(Err(error)) => {
-            let text = format!("kernel modules are not pinned to the verified root: {}", daemon::report(&error));
-            log::error!(target: "boot", "{text}");
-            node.warnings.push(text);
-        }
-        Err(error) => log::error!(target: "boot", "pin modules: {error}"),
-    }
+fn pin_modules() -> Result<(), StepError> {
+    setup::pin_modules()?;
+    log::info!(target: "boot", "kernel modules come from the verified root only");
+    Ok(())
 }
 
-/// The groups that the API does not need; then the kernel need not hurry any more.
-async fn remaining_groups(node: Arc<Node>) {
-    let work = || {
-        let made = setup::remaining_groups();
-        setup::hurry_rcu(false)?;
-        made
-    };
-    let failed = match tokio::task::spawn_blocking(work).await {
-        Ok(Ok(())) => return,
-        Ok(Err(error)) => daemon::report(&error).to_string(),
-        Err(error) => error.to_string(),
-    };
-    let text = format!("after the API's start: {failed}");
-    log::error!(target: "boot", "{text}");
-    node.warnings.push(text);
+/// The groups that the API does not need; then the kernel need not hurry any more, whatever became of them.
+fn remaining_groups() -> Result<(), StepError> {
+    let made = setup::remaining_groups();
+    let unhurried = setup::hurry_rcu(false);
+    Ok(made.and(unhurried)?)
 }
 
 /// What the kernel and the loader say about this boot.

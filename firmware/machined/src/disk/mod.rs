@@ -1,6 +1,6 @@
 //! The system disk: found, judged, set up once, mounted.
 //!
-//! [`bring_up`] runs once while booting. It finds the disk that the node booted from ([`find`]), reads its tables and
+//! Both run once while booting: [`look`] finds the disk that the node booted from ([`find`]); [`bring_up`] reads its tables and
 //! META, lets `layout::plan` decide, carries the decision out ([`provision`]) and publishes `node.disk`.
 //!
 //! - [`find`]: from the root's mapping down to the disk; what the loader says; other disks with the same root;
