@@ -13,7 +13,7 @@ use crate::request::{BuildRequest, Built, Error, Progress};
 use crate::rootfs::Rootfs;
 use crate::step::{Step, copy_file, make_folder, write_file};
 use crate::uki::Uki;
-use crate::{crates, digest, disk, kernel, legal, preflight, programs, rootfs, sbom, uki};
+use crate::{crates, digest, disk, kernel, legal, partitions, preflight, programs, rootfs, sbom, uki};
 
 const STEP: &str = "manifest";
 
@@ -28,11 +28,12 @@ pub fn build(request: &BuildRequest, progress: &dyn Progress) -> Result<Built, E
     let context = Context::new(request, progress)?;
     make_folder(STEP, &context.out)?;
     preflight::run(&context)?;
+    let partitions = partitions::read(&context)?;
     let kernel = kernel::build(&context)?;
     let programs = programs::build(&context)?;
-    let rootfs = rootfs::build(&context, &kernel, &programs)?;
+    let rootfs = rootfs::build(&context, &kernel, &programs, &partitions)?;
     let uki = uki::build(&context, &kernel, &rootfs)?;
-    disk::build(&context, &rootfs, &uki)?;
+    disk::build(&context, &partitions.set, &rootfs, &uki)?;
     let step = context.step(STEP)?;
     let outputs = publish(&context, &kernel, &rootfs, &uki)?;
     let mut manifest = describe(&context, &kernel, &programs, &rootfs, &outputs)?;

@@ -1,20 +1,20 @@
 //! Disk images from the partition files: GPT, the partitions that the image brings along, and a block map; one image for each sector
 //! size.
 
-use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
-use layout::spec::{Content, PartitionSet, XFS_LEAST};
+use layout::spec::{Content, PartitionSet};
 use layout::table::{Copies, Entry, Table};
-use layout::{MIB, SectorSize, Uuid};
+use layout::{SectorSize, Uuid};
 
 use crate::bmap::BlockMap;
 use crate::context::Context;
+use crate::partitions::refused;
 use crate::request::Error;
-use crate::rootfs::{Rootfs, partition_files};
-use crate::step::{Step, read_text, write_file};
+use crate::rootfs::Rootfs;
+use crate::step::{Step, write_file};
 use crate::uki::Uki;
 use crate::{esp, fat};
 
@@ -28,48 +28,18 @@ pub const IMAGES: [(SectorSize, &str, &str); 2] =
 ///
 /// # Errors
 /// [`Error::Input`] when the partition files do not fit what goes into them, [`Error::File`].
-pub fn build(context: &Context<'_>, rootfs: &Rootfs, uki: &Uki) -> Result<(), Error> {
+pub fn build(context: &Context<'_>, set: &PartitionSet, rootfs: &Rootfs, uki: &Uki) -> Result<(), Error> {
     let step = context.step(STEP)?;
-    let set = partitions(context, &step)?;
     for (sector, image, map) in IMAGES {
         step.say(&format!("{image} for sectors of {sector} bytes"));
         let draft = context.out.join(format!(".{image}.new"));
-        let blocks = write_image(context, &step, &set, rootfs, uki, sector, image, &draft)?;
+        let blocks = write_image(context, &step, set, rootfs, uki, sector, image, &draft)?;
         let place = context.out.join(image);
         fs::rename(&draft, &place).map_err(step.file_error("replace", &place))?;
         write_file(STEP, &context.out.join(map), blocks.to_json())?;
         step.say(&format!("{image}: {} MiB, of which {} MiB are used", blocks.image_size >> 20, blocks.used() >> 20));
     }
     Ok(())
-}
-
-/// The board's partition set.
-///
-/// # Errors
-/// [`Error::Input`] naming file and key.
-pub fn partitions(context: &Context<'_>, step: &Step<'_>) -> Result<PartitionSet, Error> {
-    let files = partition_files(context)?;
-    let mut texts = BTreeMap::new();
-    for (name, path) in &files {
-        texts.insert(name.clone(), read_text(STEP, path)?);
-    }
-    let set = PartitionSet::parse(texts).map_err(|error| refused(context, step, &error))?;
-    let small: Vec<String> = set.too_small().into_iter().map(|partition| partition.label.clone()).collect();
-    if small.is_empty() {
-        return Ok(set);
-    }
-    Err(Error::Refused {
-        step: STEP,
-        what: format!("mkfs.xfs makes no file system below {} MiB", XFS_LEAST / MIB),
-        problems: small,
-        help: "give these partitions a larger size or min-size".to_owned(),
-    })
-}
-
-/// An error about the partition files, with everything that caused it.
-fn refused(context: &Context<'_>, step: &Step<'_>, error: &(dyn std::error::Error + 'static)) -> Error {
-    let chain = std::iter::successors(Some(error), |error| error.source()).map(ToString::to_string).collect::<Vec<_>>();
-    step.input_error(&context.request.project.join("partitions"), chain.join(": "))
 }
 
 /// Where a partition's bytes come from.

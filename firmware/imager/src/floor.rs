@@ -12,7 +12,7 @@ use crate::kernel::{self, Kernel};
 use crate::request::{BuildRequest, Error, Progress};
 use crate::rootfs::{self, Rootfs};
 use crate::step::{Step, make_folder, read_text, write_file};
-use crate::{disk, uki};
+use crate::{disk, partitions, uki};
 
 const STEP: &str = "floor";
 /// Packages whose versions decide the floor's bytes.
@@ -63,7 +63,7 @@ pub fn floor(request: &BuildRequest, progress: &dyn Progress) -> Result<PathBuf,
     let rootfs = root(&context, &step, &kernel, blocks)?;
     let uki = uki::build(&context, &kernel, &rootfs)?;
     write_file(STEP, &context.out.join("cmdline"), format!("{}\n", uki.cmdline))?;
-    disk::build(&context, &rootfs, &uki)?;
+    disk::build(&context, &partitions::read(&context)?.set, &rootfs, &uki)?;
     Ok(context.out.clone())
 }
 

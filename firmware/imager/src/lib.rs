@@ -36,6 +36,7 @@ pub mod kernel;
 pub mod legal;
 pub mod lock;
 pub mod manifest;
+pub mod partitions;
 pub mod plain;
 pub mod preflight;
 pub mod programs;

@@ -6,16 +6,18 @@ use std::fs::{self, File};
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 
+use layout::spec::PartitionSet;
 use layout::verity::{BLOCK, VerityTable};
 
 use crate::context::{Context, tool_versions};
 use crate::files::{self, Pattern};
 use crate::kernel::Kernel;
 use crate::lock::{self, Package};
+use crate::partitions::Partitions;
 use crate::programs::Programs;
 use crate::request::Error;
 use crate::step::{Step, copy_file, make_folder, read_text, write_file};
-use crate::{cache, checks, digest, disk, elf, plain};
+use crate::{cache, checks, digest, elf, plain};
 
 const STEP: &str = "rootfs";
 /// Packages of the build root whose versions decide the file system's bytes.
@@ -41,12 +43,11 @@ pub struct Rootfs {
 /// # Errors
 /// [`Error::Refused`] when something is in it that must not be, or misses what it needs; [`Error::Input`] when a pattern of a
 /// package's files matches nothing.
-pub fn build(context: &Context<'_>, kernel: &Kernel, programs: &Programs) -> Result<Rootfs, Error> {
+pub fn build(context: &Context<'_>, kernel: &Kernel, programs: &Programs, partitions: &Partitions) -> Result<Rootfs, Error> {
     let step = context.step(STEP)?;
     let board = &context.board;
     let wanted = files::read(&board.file_lists, board.arch)?;
     let packages = wanted_packages(context, &wanted)?;
-    let partitions = partition_files(context)?;
     let mut inputs: BTreeMap<String, BTreeMap<String, String>> = BTreeMap::new();
     let mut add = |kind: &str, name: String, hash: String| inputs.entry(kind.to_owned()).or_default().insert(name, hash);
     for package in &packages {
@@ -57,14 +58,14 @@ pub fn build(context: &Context<'_>, kernel: &Kernel, programs: &Programs) -> Res
             add("overlay", format!("{}/{name}", context.display(folder)), hash);
         }
     }
-    for path in partitions.values() {
-        add("partition", context.display(path), digest::file(STEP, path)?.1);
+    for (name, hash) in &partitions.files {
+        add("partition", name.clone(), hash.clone());
     }
     for path in &board.file_lists {
         add("file-list", context.display(path), digest::file(STEP, path)?.1);
     }
     add("program", "keelson".to_owned(), programs.keelson_sha256.clone());
-    let mut key = context.key(STEP, 1);
+    let mut key = context.key(STEP, 2);
     for (kind, entries) in &inputs {
         key.add_all(kind, entries);
     }
@@ -74,9 +75,9 @@ pub fn build(context: &Context<'_>, kernel: &Kernel, programs: &Programs) -> Res
     let unpacked = unpack_all(context, &step, &packages)?;
     let folder = cache::get_or_make(&step, &context.request.cache, &key, |draft| {
         let tree = draft.join("tree");
-        let sources = Sources { wanted: &wanted, packages: &packages, unpacked: &unpacked, partitions: &partitions };
+        let sources = Sources { wanted: &wanted, packages: &packages, unpacked: &unpacked, partitions: &partitions.set };
         stage(context, kernel, programs, &sources, &tree)?;
-        examine(context, &step, &tree)?;
+        examine(context, &tree, &partitions.set)?;
         pack(context, &step, &tree, draft, 0, &board.plain)?;
         cache::remove(STEP, &tree)
     })?;
@@ -111,22 +112,6 @@ pub fn wanted_packages(context: &Context<'_>, wanted: &BTreeMap<String, Vec<Patt
             })
         })
         .collect()
-}
-
-/// Partition files by name; a later folder's file replaces an earlier one's.
-///
-/// # Errors
-/// [`Error::File`].
-pub fn partition_files(context: &Context<'_>) -> Result<BTreeMap<String, PathBuf>, Error> {
-    let mut found = BTreeMap::new();
-    for folder in &context.board.partition_folders {
-        for path in digest::walk(STEP, folder)? {
-            if path.extension().is_some_and(|end| end == "toml") {
-                found.insert(path.file_name().unwrap_or_default().to_string_lossy().into_owned(), path);
-            }
-        }
-    }
-    Ok(found)
 }
 
 /// Unpacks each package into the cache, by the hash of its archive; the folders in the same order.
@@ -166,7 +151,7 @@ struct Sources<'a> {
     wanted: &'a BTreeMap<String, Vec<Pattern>>,
     packages: &'a [Package],
     unpacked: &'a [PathBuf],
-    partitions: &'a BTreeMap<String, PathBuf>,
+    partitions: &'a PartitionSet,
 }
 
 /// Puts everything in its place below `tree`. Later sources replace earlier ones, so that an overlay has the last word.
@@ -181,9 +166,8 @@ fn stage(context: &Context<'_>, kernel: &Kernel, programs: &Programs, sources: &
     place_tree(&kernel.modules(), tree)?;
     place(&programs.keelson, &tree.join("usr/bin/keelson"))?;
     let share = tree.join("usr/share/keelson");
-    for (name, path) in sources.partitions {
-        place(path, &share.join("partitions").join(name))?;
-    }
+    make_folder(STEP, &share)?;
+    write_file(STEP, &share.join("partitions.json"), crate::partitions::json(sources.partitions))?;
     write_file(STEP, &share.join("release"), release_file(context))?;
     make_folder(STEP, &tree.join("etc"))?;
     write_file(STEP, &tree.join("etc/os-release"), os_release(context))?;
@@ -273,10 +257,10 @@ fn normalise(context: &Context<'_>, tree: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-fn examine(context: &Context<'_>, step: &Step<'_>, tree: &Path) -> Result<(), Error> {
+fn examine(context: &Context<'_>, tree: &Path, partitions: &PartitionSet) -> Result<(), Error> {
     let mut problems = checks::refuse(tree)?;
     problems.extend(elf::check(tree, context.board.arch)?);
-    problems.extend(checks::mount_points(tree, &disk::partitions(context, step)?));
+    problems.extend(checks::mount_points(tree, partitions));
     if problems.is_empty() {
         return Ok(());
     }

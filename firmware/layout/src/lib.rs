@@ -1,8 +1,8 @@
 //! Partitions, slots, GPT planning and the META store, as pure functions of values.
 //!
-//! The image builder and the running node read the same partition files and share every number through here.
+//! The image builder and the running node take the same partitions from here and share every number.
 //!
-//! - [`spec`]: the numbered partition files (`partitions/NN-label.toml`) and where each partition lies on a disk;
+//! - [`spec`]: the set of partitions, from numbered files (`partitions/NN-label.toml`) to the image, and where each partition lies on a disk;
 //! - [`table`]: GPT tables: parsed from bytes, judged, and built as writes in an order that survives a power cut;
 //! - [`verity`]: the root's dm-verity table, the partition GUID that follows from its hash, the kernel argument;
 //! - [`meta`]: the META store: two checksummed copies, the disk's life and the API's 8-bit keys;

@@ -1,14 +1,18 @@
 //! Partition files, and where each partition lies on a disk.
 //!
-//! One file a partition, `partitions/NN-label.toml`; the order of the file names is the order on the disk and gives
-//! the number in the table. Partitions follow each other without gaps from the first mebibyte on.
+//! One file a partition, `partitions/NN-label.toml` ([`files`], for the builder); the order of the file names is the order on
+//! the disk and gives the number in the table. Partitions follow each other without gaps from the first mebibyte on. The
+//! image carries the whole set as one serialised [`PartitionSet`], which keeps the rules when it is read.
+
+#[cfg(feature = "files")]
+pub mod files;
 
 use std::path::Path;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use uuid::{Uuid, uuid};
 
-use crate::{Arch, MIB, Range, UnitError, units::parse_size};
+use crate::{Arch, MIB, Range};
 
 /// Type GUID of the META partition; ours, so that no other system touches it.
 pub const META_TYPE: Uuid = uuid!("1833777a-4df9-459f-b332-fd8f55d6b24e");
@@ -28,42 +32,24 @@ pub const EPHEMERAL: &str = "EPHEMERAL";
 /// Label of the META partition.
 pub const META: &str = "META";
 
-/// What is wrong with the partition files.
+/// What is wrong with a set of partitions.
 #[derive(Debug, thiserror::Error)]
 pub enum SpecError {
-    /// The file is not TOML of the expected shape.
-    #[error("partition file {file}")]
-    Syntax {
-        /// File name.
-        file: String,
-        /// Where and what.
-        source: Box<toml::de::Error>,
-    },
-    /// A size is not one.
-    #[error("partition file {file}, {field}")]
-    Size {
-        /// File name.
-        file: String,
-        /// Field name.
-        field: &'static str,
-        /// What was found.
-        source: UnitError,
-    },
-    /// A rule over one or more files is broken.
-    #[error("partition file {file}: {problem}")]
+    /// A rule over one or more partitions is broken.
+    #[error("partition {name}: {problem}")]
     Rule {
-        /// File name.
-        file: String,
+        /// Its file, or its label where there are no files.
+        name: String,
         /// What is wrong, for people.
         problem: String,
     },
-    /// No file at all.
-    #[error("there are no partition files")]
+    /// None at all.
+    #[error("there are no partitions")]
     Empty,
 }
 
 /// What a partition is for; decides its type GUID.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
     /// EFI system partition.
@@ -92,7 +78,7 @@ impl Kind {
 }
 
 /// Who makes the partition.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Created {
     /// The builder: it is part of the flashed image.
@@ -102,7 +88,7 @@ pub enum Created {
 }
 
 /// What is in the partition.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Content {
     /// FAT with the loader and the UKIs.
@@ -132,7 +118,8 @@ impl Content {
 }
 
 /// How big a partition is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Size {
     /// Exactly so many bytes.
     Fixed(u64),
@@ -155,9 +142,11 @@ impl Size {
 }
 
 /// One partition as the files describe it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
 pub struct Partition {
-    /// Number in the table, from 1.
+    /// Number in the table, from 1: its place in the set.
+    #[serde(skip)]
     pub number: u32,
     /// Name in the table and label of its file system.
     pub label: String,
@@ -173,21 +162,9 @@ pub struct Partition {
     pub mount: Option<String>,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-struct RawPartition {
-    label: String,
-    #[serde(rename = "type")]
-    kind: Kind,
-    size: String,
-    min_size: Option<String>,
-    created: Created,
-    content: Content,
-    mount: Option<String>,
-}
-
 /// All partitions of a board, in disk order.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(try_from = "Vec<Partition>", into = "Vec<Partition>")]
 pub struct PartitionSet {
     partitions: Vec<Partition>,
 }
@@ -201,29 +178,40 @@ pub struct Placed<'a> {
     pub range: Range,
 }
 
+impl TryFrom<Vec<Partition>> for PartitionSet {
+    type Error = SpecError;
+
+    fn try_from(partitions: Vec<Partition>) -> Result<Self, SpecError> {
+        Self::checked(partitions.into_iter().map(|partition| (partition.label.clone(), partition)).collect())
+    }
+}
+
+impl From<PartitionSet> for Vec<Partition> {
+    fn from(set: PartitionSet) -> Self {
+        set.partitions
+    }
+}
+
 impl PartitionSet {
-    /// Reads partition files given as (file name, text), in any order.
+    /// Takes partitions in disk order, each with the name that an error calls it by, and numbers them.
     ///
     /// # Errors
-    /// The first file that is malformed or breaks a rule: labels are unique, of 1 to 12 of `A-Z 0-9 -`; partitions of
-    /// the image come before those of the first boot; only the last one takes the rest; there is one META.
-    pub fn parse<N: AsRef<str>, T: AsRef<str>>(files: impl IntoIterator<Item = (N, T)>) -> Result<Self, SpecError> {
-        let mut files: Vec<(N, T)> = files.into_iter().collect();
-        files.sort_by(|a, b| a.0.as_ref().cmp(b.0.as_ref()));
-        let count = files.len();
-        let mut partitions: Vec<Partition> = Vec::new();
-        for (number, (file, text)) in (1u32..).zip(&files) {
-            let file = file.as_ref();
-            let partition = parse_one(number, file, text.as_ref())?;
-            check_rules(&partition, &partitions, count).map_err(|problem| SpecError::Rule { file: file.to_owned(), problem })?;
+    /// [`SpecError::Rule`], [`SpecError::Empty`]: labels are unique, of 1 to 12 of `A-Z 0-9 -`; partitions of the image come
+    /// before those of the first boot; only the last one takes the rest; there is one META.
+    fn checked(named: Vec<(String, Partition)>) -> Result<Self, SpecError> {
+        let count = named.len();
+        let mut partitions: Vec<Partition> = Vec::with_capacity(count);
+        for (number, (name, partition)) in (1u32..).zip(named) {
+            let partition = Partition { number, ..partition };
+            check_rules(&partition, &partitions, count).map_err(|problem| SpecError::Rule { name, problem })?;
             partitions.push(partition);
         }
         if partitions.is_empty() {
             return Err(SpecError::Empty);
         }
         if partitions.iter().filter(|p| p.content == Content::Meta).count() != 1 {
-            let problem = "the set needs exactly one partition with content \"meta\"".to_owned();
-            return Err(SpecError::Rule { file: "(all)".to_owned(), problem });
+            let problem = "the set needs exactly one with content \"meta\"".to_owned();
+            return Err(SpecError::Rule { name: "(all)".to_owned(), problem });
         }
         Ok(Self { partitions })
     }
@@ -288,22 +276,6 @@ impl PartitionSet {
         }
         placed
     }
-}
-
-fn parse_one(number: u32, file: &str, text: &str) -> Result<Partition, SpecError> {
-    let raw: RawPartition = toml::from_str(text).map_err(|source| SpecError::Syntax { file: file.to_owned(), source: Box::new(source) })?;
-    let bytes = |field, text: &str| parse_size(text).map_err(|source| SpecError::Size { file: file.to_owned(), field, source });
-    let size = if raw.size == "rest" {
-        let min = raw.min_size.as_deref().map(|text| bytes("min-size", text)).transpose()?;
-        Size::Rest { min: min.unwrap_or(MIB) }
-    } else {
-        if raw.min_size.is_some() {
-            let problem = "min-size belongs to size = \"rest\" only".to_owned();
-            return Err(SpecError::Rule { file: file.to_owned(), problem });
-        }
-        Size::Fixed(bytes("size", &raw.size)?)
-    };
-    Ok(Partition { number, label: raw.label, kind: raw.kind, size, created: raw.created, content: raw.content, mount: raw.mount })
 }
 
 /// The rules that one partition and those before it must keep; the text says which one is broken.

@@ -132,14 +132,3 @@ impl fmt::Display for Range {
         write!(f, "bytes {}..{}", self.start, self.end())
     }
 }
-
-/// Reads `512M`, `2G`. Only whole mebibytes: partitions are aligned to them.
-pub(crate) fn parse_size(text: &str) -> Result<u64, UnitError> {
-    let bad = || UnitError::Size(text.to_owned());
-    let (digits, unit) = match text.strip_suffix('M') {
-        Some(digits) => (digits, MIB),
-        None => (text.strip_suffix('G').ok_or_else(bad)?, 1 << 30),
-    };
-    let count: u64 = digits.parse().map_err(|_| bad())?;
-    count.checked_mul(unit).filter(|bytes| *bytes > 0).ok_or_else(bad)
-}

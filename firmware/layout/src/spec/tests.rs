@@ -88,5 +88,24 @@ fn broken_rules_are_named_with_their_file() {
     check_bad(("/var", "/system/state"), 5, "lie within each other");
     check_bad(("/var", "/system/state/more"), 5, "lie within each other");
     check_bad(("/var", "/system"), 5, "lie within each other");
-    assert!(matches!(PartitionSet::parse(Vec::<(&str, &str)>::new()), Err(SpecError::Empty)));
+    check_bad(("rest", "512M"), 5, "belongs to size");
+    let none = PartitionSet::parse(Vec::<(&str, &str)>::new());
+    assert!(matches!(none, Err(files::FileError::Rule { source: SpecError::Empty })));
+}
+
+#[test]
+fn the_image_s_set_is_the_files_and_keeps_the_rules() {
+    let text = serde_json::to_string(&sample()).unwrap();
+    assert_eq!(serde_json::from_str::<PartitionSet>(&text).unwrap(), sample());
+    for (from, to, expect) in [
+        ("\"STATE\"", "\"META\"", "partition META: label META is used twice"),
+        ("\"/var\"", "\"/system\"", "partition EPHEMERAL: mount"),
+        ("\"label\"", "\"name\"", "unknown field"),
+    ] {
+        let broken = text.replacen(from, to, 1);
+        assert_ne!(broken, text);
+        let err = serde_json::from_str::<PartitionSet>(&broken).unwrap_err().to_string();
+        assert!(err.contains(expect), "{err}");
+    }
+    assert!(serde_json::from_str::<PartitionSet>("[]").is_err());
 }

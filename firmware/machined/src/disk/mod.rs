@@ -24,13 +24,13 @@ pub mod store;
 pub mod table;
 pub mod volumes;
 
-use std::{path::PathBuf, sync::Arc};
+use std::sync::Arc;
 
 use layout::{
     Arch, Range, SectorSize, Uuid,
     meta::{Found, Store},
     plan::{self, Care, Decision, Facts},
-    spec::{PartitionSet, STATE, SpecError},
+    spec::{PartitionSet, STATE},
     table::Tables,
 };
 use linux::block::{Access, Device, DeviceError, DiskFault};
@@ -42,8 +42,8 @@ use find::Booted;
 use medium::Medium;
 use volumes::Mounter;
 
-/// Where the image keeps the partition files that the builder used too.
-pub const PARTITION_FILES: &str = "/usr/share/keelson/partitions";
+/// The partition files as the builder understood them.
+const PARTITIONS: &str = "/usr/share/keelson/partitions.json";
 
 /// The disk could not be looked at, or a step of its setup failed.
 #[derive(Debug, thiserror::Error)]
@@ -53,10 +53,10 @@ pub enum DiskError {
     Find { source: find::FindError },
     #[error("list block devices")]
     Sysfs { source: DiskFault },
-    #[error("read partition file {path}")]
-    PartitionFile { path: PathBuf, source: std::io::Error },
-    #[error("partition files of the image")]
-    PartitionSet { source: SpecError },
+    #[error("read {PARTITIONS}")]
+    Partitions { source: std::io::Error },
+    #[error("understand {PARTITIONS}")]
+    PartitionSet { source: serde_json::Error },
     #[error("use disk {name}")]
     Device { name: String, source: DeviceError },
     #[error("disk {name} has an unusable sector size")]
@@ -81,7 +81,7 @@ pub struct Looked {
 /// The look for the disk, on a thread of its own.
 pub type Looking = JoinHandle<Result<Looked, DiskError>>;
 
-/// Finds the system disk, opens it, reads the image's partition files. Blocks; needs `/dev`, `/proc` and `/sys` only.
+/// Finds the system disk, opens it, reads the image's partition set. Blocks; needs `/dev`, `/proc` and `/sys` only.
 ///
 /// # Errors
 /// [`DiskError`].
@@ -152,20 +152,8 @@ fn warning(node: &Node, text: String) {
 }
 
 fn partition_set() -> Result<PartitionSet, DiskError> {
-    let fault = |path: &std::path::Path| {
-        let path = path.to_owned();
-        move |source| DiskError::PartitionFile { path, source }
-    };
-    let dir = PathBuf::from(PARTITION_FILES);
-    let mut files = Vec::new();
-    for entry in std::fs::read_dir(&dir).map_err(fault(&dir))? {
-        let path = entry.map_err(fault(&dir))?.path();
-        if path.extension().is_some_and(|extension| extension == "toml") {
-            let text = std::fs::read_to_string(&path).map_err(fault(&path))?;
-            files.push((path.file_name().unwrap_or_default().to_string_lossy().into_owned(), text));
-        }
-    }
-    PartitionSet::parse(files).map_err(|source| DiskError::PartitionSet { source })
+    let text = std::fs::read(PARTITIONS).map_err(|source| DiskError::Partitions { source })?;
+    serde_json::from_slice(&text).map_err(|source| DiskError::PartitionSet { source })
 }
 
 /// What came out, for `node.disk`.
