@@ -63,7 +63,7 @@ pub fn check(device: &Path, least: u64, force: bool) -> Result<Disk, Refusal> {
     if running_disks(&sysfs).contains(&name) {
         return Err(Refusal::RunningSystem { device });
     }
-    in_use(&disk, &device)?;
+    in_use(&sysfs, &disk, &device)?;
     if disk.read_only {
         return Err(Refusal::ReadOnly { device });
     }
@@ -81,18 +81,18 @@ pub fn check(device: &Path, least: u64, force: bool) -> Result<Disk, Refusal> {
 
 /// Whether the kernel sees partitions on the disk.
 pub(crate) fn has_partitions(name: &str) -> bool {
-    Sysfs::default().disk(name).is_ok_and(|disk| !disk.partitions.is_empty())
+    Sysfs::default().partitions(name).is_ok_and(|partitions| !partitions.is_empty())
 }
 
 /// Mounted, swapped to or built upon, the disk or one of its partitions.
-fn in_use(disk: &Disk, device: &Path) -> Result<(), Refusal> {
+fn in_use(sysfs: &Sysfs, disk: &Disk, device: &Path) -> Result<(), Refusal> {
     let device = device.to_owned();
-    let mut parts = vec![(disk.name.clone(), disk.node.clone(), disk.holders.clone())];
-    parts.extend(disk.partitions.iter().map(|part| (part.name.clone(), part.node.clone(), part.holders.clone())));
+    let mut parts = vec![(disk.name.clone(), disk.node.clone())];
+    parts.extend(disk.partitions.iter().map(|part| (part.name.clone(), part.node.clone())));
     let mounts = table("/proc/self/mountinfo")?;
     let swaps = table("/proc/swaps")?;
-    for (what, node, holders) in parts {
-        if let Some(holder) = holders.into_iter().next() {
+    for (what, node) in parts {
+        if let Some(holder) = sysfs.holders(&what).into_iter().next() {
             return Err(Refusal::Held { device, what, holder });
         }
         let Ok(own) = fs::metadata(&node).map(|meta| number(meta.rdev())) else { continue };

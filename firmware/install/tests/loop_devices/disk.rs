@@ -42,6 +42,10 @@ impl LoopDisk {
         File::options().read(true).write(true).open(self.backing.path()).expect("the backing file")
     }
 
+    pub fn outline(&self) -> linux::block::Outline {
+        Sysfs::default().outline(&self.name()).expect("the device is in sysfs")
+    }
+
     pub fn disk(&self) -> linux::block::Disk {
         Sysfs::default().disk(&self.name()).expect("the device is in sysfs")
     }

@@ -119,7 +119,7 @@ impl Mounter for Tools {
 /// A boot of the node on this disk, with the power going after so many operations; gives their number too.
 fn boot(disk: &LoopDisk, left: u64) -> (Result<Outcome, StepError>, Vec<String>, u64) {
     let set = image::set();
-    let info = disk.disk();
+    let info = disk.outline();
     let device = Device::open(&disk.path(), Access::Change).unwrap();
     let sector = SectorSize::try_from(device.sector()).unwrap();
     let medium = Cut { inner: WholeDisk::new(device, sector, info.clone()), left: Cell::new(left), operations: Cell::new(0) };

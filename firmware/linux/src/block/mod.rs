@@ -16,4 +16,4 @@ mod device;
 mod sysfs;
 
 pub use device::{Access, Device, DeviceError};
-pub use sysfs::{Disk, DiskFault, Part, Sysfs};
+pub use sysfs::{Disk, DiskFault, Outline, Part, Sysfs};

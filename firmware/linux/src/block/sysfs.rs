@@ -1,7 +1,8 @@
 //! Disks and partitions as sysfs shows them.
 
 use std::{
-    fs, io,
+    fs,
+    io::{self, Read},
     path::{Path, PathBuf},
 };
 
@@ -9,6 +10,8 @@ use uuid::Uuid;
 
 /// sysfs counts in sectors of 512 bytes, whatever the disk's own are.
 const SYSFS_SECTOR: u64 = 512;
+/// Longest attribute, bytes (Documentation/filesystems/sysfs.rst: a page).
+const ATTRIBUTE: usize = 4096;
 
 /// sysfs did not answer as expected.
 #[derive(Debug, thiserror::Error)]
@@ -53,8 +56,20 @@ pub struct Disk {
     pub bus_path: String,
     /// Partitions by number.
     pub partitions: Vec<Part>,
-    /// Names of devices built on the whole disk (`dm-0`, `md0`).
-    pub holders: Vec<String>,
+}
+
+/// What of a disk matters to who sets it up. Far cheaper than the whole [`Disk`], which asks the device itself for its serial
+/// number: a request behind all others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outline {
+    /// Kernel name (`vda`).
+    pub name: String,
+    /// Device node.
+    pub node: PathBuf,
+    /// Logical sector size in bytes.
+    pub sector: u32,
+    /// Partitions by number.
+    pub partitions: Vec<Part>,
 }
 
 /// A partition in the kernel's eyes.
@@ -74,8 +89,6 @@ pub struct Part {
     pub guid: Option<Uuid>,
     /// Its name in the table.
     pub label: Option<String>,
-    /// Names of devices built on it.
-    pub holders: Vec<String>,
 }
 
 /// The mounted sysfs and devtmpfs, or copies of them in tests.
@@ -121,8 +134,13 @@ impl Sysfs {
         self.sys.join("block").join(name).join("device").exists()
     }
 
-    /// The partitions of a disk by number. Far cheaper than the whole [`Disk`], which asks the device itself for its serial
-    /// number.
+    /// Names of devices built on a disk or partition (`dm-0`, `md0`).
+    #[must_use]
+    pub fn holders(&self, name: &str) -> Vec<String> {
+        list(&self.sys.join("class/block").join(name).join("holders")).unwrap_or_default()
+    }
+
+    /// The partitions of a disk by number.
     ///
     /// # Errors
     /// [`DiskFault`] when there is no such disk.
@@ -135,6 +153,17 @@ impl Sysfs {
         Ok(partitions)
     }
 
+    /// What matters of a disk, by kernel name.
+    ///
+    /// # Errors
+    /// [`DiskFault`] when there is none.
+    pub fn outline(&self, name: &str) -> Result<Outline, DiskFault> {
+        let dir = self.sys.join("block").join(name);
+        let partitions = self.partitions(name)?;
+        let sector = sector(&dir, "logical_block_size");
+        Ok(Outline { name: name.to_owned(), node: self.node(&text(&dir.join("uevent")), name), sector, partitions })
+    }
+
     /// One disk by kernel name.
     ///
     /// # Errors
@@ -145,25 +174,24 @@ impl Sysfs {
         let bus_path = fs::canonicalize(&dir).unwrap_or_default();
         let bus_path = bus_path.strip_prefix(&self.sys).unwrap_or(&bus_path).display().to_string();
         let flag = |file: &str| text(&dir.join(file)) == "1";
-        let queue = |file: &str| text(&dir.join("queue").join(file)).parse().unwrap_or(512);
+        let Outline { name, node, sector: logical, partitions } = self.outline(name)?;
         Ok(Disk {
-            name: name.to_owned(),
-            node: self.node(&text(&dir.join("uevent")), name),
             number: text(&dir.join("dev")),
             size,
-            sector: queue("logical_block_size"),
-            physical_sector: queue("physical_block_size"),
+            sector: logical,
+            physical_sector: sector(&dir, "physical_block_size"),
             read_only: flag("ro"),
             removable: flag("removable"),
             rotational: flag("queue/rotational"),
-            hardware: self.is_hardware(name),
+            hardware: self.is_hardware(&name),
             model: text(&dir.join("device/model")),
             serial: serial(&dir),
             wwid: first(&[dir.join("wwid"), dir.join("device/wwid")]),
             transport: transport(&bus_path),
             bus_path,
-            partitions: self.partitions(name)?,
-            holders: list(&dir.join("holders")).unwrap_or_default(),
+            name,
+            node,
+            partitions,
         })
     }
 
@@ -203,19 +231,17 @@ impl Sysfs {
     }
 
     fn part(&self, dir: &Path, name: &str) -> Result<Option<Part>, DiskFault> {
-        if !dir.join("partition").exists() {
-            return Ok(None);
-        }
         let uevent = text(&dir.join("uevent"));
+        // Only a partition has a number.
+        let Some(index) = field(&uevent, "PARTN").and_then(|number| number.parse().ok()) else { return Ok(None) };
         Ok(Some(Part {
-            number: u32::try_from(number(&dir.join("partition"))?).unwrap_or(0),
+            number: index,
             name: name.to_owned(),
             node: self.node(&uevent, name),
             start: number(&dir.join("start"))?.saturating_mul(SYSFS_SECTOR),
             size: number(&dir.join("size"))?.saturating_mul(SYSFS_SECTOR),
             guid: field(&uevent, "PARTUUID").and_then(|guid| Uuid::try_parse(guid).ok()),
             label: field(&uevent, "PARTNAME").map(str::to_owned),
-            holders: list(&dir.join("holders")).unwrap_or_default(),
         }))
     }
 
@@ -260,13 +286,26 @@ fn first(paths: &[PathBuf]) -> String {
 
 /// The file's text without white space around it; empty when there is none.
 fn text(path: &Path) -> String {
-    fs::read_to_string(path).map(|text| text.trim().to_owned()).unwrap_or_default()
+    attribute(path).unwrap_or_default()
 }
 
 fn number(path: &Path) -> Result<u64, DiskFault> {
     let fault = |source| DiskFault { path: path.to_owned(), source };
-    let text = fs::read_to_string(path).map_err(fault)?;
-    text.trim().parse().map_err(|err| fault(io::Error::new(io::ErrorKind::InvalidData, err)))
+    let text = attribute(path).map_err(fault)?;
+    text.parse().map_err(|err| fault(io::Error::new(io::ErrorKind::InvalidData, err)))
+}
+
+/// A sector size of the disk in `dir`.
+fn sector(dir: &Path, file: &str) -> u32 {
+    text(&dir.join("queue").join(file)).parse().unwrap_or(512)
+}
+
+/// An attribute without white space around it. sysfs gives it whole to one read of a page: no question for its size before,
+/// and none for more after it.
+fn attribute(path: &Path) -> io::Result<String> {
+    let mut page = [0; ATTRIBUTE];
+    let length = fs::File::open(path)?.read(&mut page)?;
+    Ok(String::from_utf8_lossy(page.get(..length).unwrap_or_default()).trim().to_owned())
 }
 
 fn list(dir: &Path) -> Result<Vec<String>, DiskFault> {

@@ -11,7 +11,7 @@ use layout::{
     table::Tables,
     verity::{VerityError, VerityTable},
 };
-use linux::block::{Access, Device, Disk, DiskFault, Part, Sysfs, dm};
+use linux::block::{Access, Device, DiskFault, Outline, Part, Sysfs, dm};
 use log::{debug, warn};
 
 use super::{medium::WholeDisk, table};
@@ -41,7 +41,7 @@ pub enum FindError {
 #[derive(Clone, Debug)]
 pub struct Booted {
     /// The disk that holds the root.
-    pub disk: Disk,
+    pub disk: Outline,
     /// The partition that holds the root.
     pub root: RootPartition,
     /// The root's verity table as the kernel runs it.
@@ -67,7 +67,7 @@ pub fn booted() -> Result<Booted, FindError> {
         [lower] => lower.clone(),
         _ => return Err(FindError::NotMapped { device: mapping }),
     };
-    let disk = sysfs.disk(&sysfs.whole_disk(&lower)?)?;
+    let disk = sysfs.outline(&sysfs.whole_disk(&lower)?)?;
     let Some(part) = disk.partitions.iter().find(|part| part.name == lower).cloned() else {
         return Err(FindError::NotMapped { device: mapping });
     };
@@ -75,7 +75,7 @@ pub fn booted() -> Result<Booted, FindError> {
     let guid = verity.part_uuid();
     let root = RootPartition { guid, range: range(&part) };
     let others = sysfs.names()?.into_iter().filter(|name| *name != disk.name && sysfs.is_hardware(name));
-    let others: Vec<Disk> = others.filter_map(|name| sysfs.disk(&name).ok()).collect();
+    let others: Vec<Outline> = others.filter_map(|name| sysfs.outline(&name).ok()).collect();
     let twins = others.iter().filter(|other| has(other, guid)).map(|other| other.name.clone()).collect();
     let loader = loader_disk(loader_partition(Path::new(EFIVARS)), &disk, &others);
     Ok(Booted { label: part.label, disk, root, verity, loader, twins })
@@ -107,7 +107,7 @@ fn verity(sysfs: &Sysfs, mapping: &str) -> Result<VerityTable, FindError> {
 /// Whether the disk holds a partition with this GUID.
 ///
 /// Kernels before 6.13 do not tell GUIDs in sysfs; the disk's own table does.
-fn has(disk: &Disk, guid: Uuid) -> bool {
+fn has(disk: &Outline, guid: Uuid) -> bool {
     if disk.partitions.iter().any(|part| part.guid.is_some()) {
         return disk.partitions.iter().any(|part| part.guid == Some(guid));
     }
@@ -123,7 +123,7 @@ fn has(disk: &Disk, guid: Uuid) -> bool {
     }
 }
 
-fn tables(disk: &Disk) -> Result<Tables, String> {
+fn tables(disk: &Outline) -> Result<Tables, String> {
     let sector = SectorSize::try_from(u64::from(disk.sector)).map_err(|err| daemon::report(&err).to_string())?;
     let device = Device::open(&disk.node, Access::Read).map_err(|err| daemon::report(&err).to_string())?;
     Ok(table::read(&WholeDisk::new(device, sector, disk.clone())))
@@ -140,7 +140,7 @@ fn loader_partition(efivars: &Path) -> Option<Uuid> {
 }
 
 /// Where the loader's partition is.
-fn loader_disk(named: Option<Uuid>, disk: &Disk, others: &[Disk]) -> LoaderDisk {
+fn loader_disk(named: Option<Uuid>, disk: &Outline, others: &[Outline]) -> LoaderDisk {
     match named {
         None => LoaderDisk::Unnamed,
         Some(guid) if has(disk, guid) => LoaderDisk::This,

@@ -3,7 +3,7 @@
 use std::{cell::Cell, path::PathBuf};
 
 use layout::{Range, SectorSize};
-use linux::block::{Device, DeviceError, Disk, Part, Sysfs, partitions};
+use linux::block::{Device, DeviceError, Outline, Part, Sysfs, partitions};
 
 use super::{find, length, provision::StepError};
 
@@ -53,7 +53,7 @@ pub trait Medium {
 pub struct WholeDisk {
     device: Device,
     sector: SectorSize,
-    disk: Disk,
+    disk: Outline,
     sysfs: Sysfs,
     /// The kernel was told of partitions since `disk` was looked at.
     shown: Cell<bool>,
@@ -62,7 +62,7 @@ pub struct WholeDisk {
 impl WholeDisk {
     /// A disk that was opened for changes.
     #[must_use]
-    pub fn new(device: Device, sector: SectorSize, disk: Disk) -> Self {
+    pub fn new(device: Device, sector: SectorSize, disk: Outline) -> Self {
         Self { device, sector, disk, sysfs: Sysfs::default(), shown: Cell::new(false) }
     }
 

@@ -15,7 +15,7 @@ use layout::{
     table::{Copies, Entry, Table},
     verity::VerityTable,
 };
-use linux::block::{DeviceError, Disk};
+use linux::block::{DeviceError, Outline};
 
 use crate::disk::{
     Outcome, System,
@@ -70,25 +70,7 @@ pub fn verity() -> VerityTable {
 
 /// How a node booted from the first disk of a machine.
 pub fn booted(set: &PartitionSet) -> Booted {
-    let disk = Disk {
-        name: "vda".to_owned(),
-        node: PathBuf::from("/dev/vda"),
-        number: "253:0".to_owned(),
-        size: 0,
-        sector: 512,
-        physical_sector: 512,
-        read_only: false,
-        removable: false,
-        rotational: false,
-        hardware: true,
-        model: String::new(),
-        serial: String::new(),
-        wwid: String::new(),
-        transport: "virtio",
-        bus_path: String::new(),
-        partitions: vec![],
-        holders: vec![],
-    };
+    let disk = Outline { name: "vda".to_owned(), node: PathBuf::from("/dev/vda"), sector: 512, partitions: vec![] };
     let root = RootPartition { guid: verity().part_uuid(), range: set.place_image()[1].range };
     let label = Some("ROOT-A".to_owned());
     Booted { disk, root, verity: verity(), label, loader: LoaderDisk::Unnamed, twins: vec![] }
