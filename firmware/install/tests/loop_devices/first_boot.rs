@@ -20,6 +20,7 @@ use machined::disk::{
     find::Booted,
     medium::{Medium, Seen, WholeDisk},
     provision::StepError,
+    table,
     volumes::{Mounter, VolumeError},
 };
 
@@ -128,7 +129,7 @@ fn boot(disk: &LoopDisk, left: u64) -> (Result<Outcome, StepError>, Vec<String>,
     let booted = Booted { disk: info, root, verity, label: None, loader: LoaderDisk::Unnamed, twins: vec![] };
     let tools = Tools::default();
     let system = System { set: &set, arch: Arch::running().unwrap(), booted: &booted, warn: &|_| (), told: &|_| () };
-    let result = system.bring_up(&medium, &tools);
+    let result = system.bring_up(&medium, &table::read(&medium), &tools);
     (result, tools.formatted.into_inner(), medium.operations.get())
 }
 

@@ -76,12 +76,13 @@ pub struct Looked {
     set: PartitionSet,
     arch: Arch,
     disk: medium::WholeDisk,
+    tables: Tables,
 }
 
 /// The look for the disk, on a thread of its own.
 pub type Looking = JoinHandle<Result<Looked, DiskError>>;
 
-/// Finds the system disk, opens it, reads the image's partition set. Blocks; needs `/dev`, `/proc` and `/sys` only.
+/// Finds the system disk, opens it, reads its tables and the image's partition set. Blocks; needs `/dev`, `/proc` and `/sys` only.
 ///
 /// # Errors
 /// [`DiskError`].
@@ -95,7 +96,8 @@ pub fn look() -> Result<Looked, DiskError> {
     let device = Device::open(&booted.disk.node, Access::Change);
     let device = device.map_err(|source| DiskError::Device { name: name.clone(), source })?;
     let disk = medium::WholeDisk::new(device, sector, booted.disk.clone());
-    Ok(Looked { booted, set, arch, disk })
+    let tables = table::read(&disk);
+    Ok(Looked { booted, set, arch, disk, tables })
 }
 
 /// Sets up and mounts the disk that was found; publishes `node.disk`.
@@ -127,12 +129,12 @@ pub async fn bring_up(node: &Arc<Node>, looking: Looking) -> Result<(), DiskErro
 }
 
 fn run(node: &Node, looked: Looked, mounter: &dyn Mounter) -> Result<(), DiskError> {
-    let Looked { booted, set, arch, disk } = looked;
+    let Looked { booted, set, arch, disk, tables } = looked;
     let name = booted.disk.name.clone();
     node.disk.send_replace(DiskStatus { name: name.clone(), size: disk.size(), sector: booted.disk.sector, ..DiskStatus::default() });
     let told = |outcome: &Outcome| tell(node, outcome);
     let system = System { set: &set, arch, booted: &booted, warn: &|text| warning(node, text), told: &told };
-    let outcome = system.bring_up(&disk, mounter).map_err(|source| DiskError::Provision { name, source: Box::new(source) })?;
+    let outcome = system.bring_up(&disk, &tables, mounter).map_err(|source| DiskError::Provision { name, source: Box::new(source) })?;
     tell(node, &outcome);
     Ok(())
 }
@@ -182,33 +184,32 @@ pub struct System<'a> {
 }
 
 impl System<'_> {
-    /// Judges the disk, carries out the decision and says what came out.
+    /// Judges the disk by its tables, carries out the decision and says what came out.
     ///
     /// # Errors
     /// [`provision::StepError`]: the step that failed; everything up to it can be resumed.
-    pub fn bring_up(&self, disk: &dyn Medium, mounter: &dyn Mounter) -> Result<Outcome, provision::StepError> {
-        let tables = table::read(disk);
+    pub fn bring_up(&self, disk: &dyn Medium, tables: &Tables, mounter: &dyn Mounter) -> Result<Outcome, provision::StepError> {
         let facts = Facts {
             set: self.set,
             arch: self.arch,
             disk_size: disk.size(),
             sector: disk.sector(),
-            tables: &tables,
+            tables,
             root: self.booted.root,
             twins: &self.booted.twins,
             loader: &self.booted.loader,
         };
         let located = match plan::locate(&facts) {
             Ok(located) => located,
-            Err(reason) => return Ok(self.refused(&tables, reason.to_string(), true)),
+            Err(reason) => return Ok(self.refused(tables, reason.to_string(), true)),
         };
         let mut meta = store::MetaPlace::new(disk, located.meta);
         let found = meta.read()?;
         match plan::decide(&facts, &found, &mut Uuid::new_v4) {
-            Decision::Refuse { reason, state_lost } => Ok(self.refused(&tables, reason.to_string(), state_lost)),
+            Decision::Refuse { reason, state_lost } => Ok(self.refused(tables, reason.to_string(), state_lost)),
             Decision::Run { care, problems } => {
                 let store = self.mend_meta(&mut meta, found)?;
-                self.care(disk, &tables, care)?;
+                self.care(disk, tables, care)?;
                 let set_up = store.is_some();
                 let mut outcome = Outcome { partitions: volumes::list(self.set, located.table, disk), ..Outcome::default() };
                 outcome.problems = problems.iter().map(ToString::to_string).collect();
@@ -221,11 +222,11 @@ impl System<'_> {
             }
             Decision::Provision(record) => {
                 info!("disk: first boot: setting up {}", self.booted.disk.name);
-                self.provision(disk, mounter, &tables, meta, found, record)
+                self.provision(disk, mounter, tables, meta, found, record)
             }
             Decision::Resume(record) => {
                 (self.warn)("first boot was interrupted; it is resumed from its record".to_owned());
-                self.provision(disk, mounter, &tables, meta, found, record)
+                self.provision(disk, mounter, tables, meta, found, record)
             }
         }
     }

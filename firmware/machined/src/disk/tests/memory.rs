@@ -51,6 +51,10 @@ pub struct Memory {
     pub told: RefCell<Vec<Vec<(String, String)>>>,
     /// Labels formatted since the last restart.
     pub formatted: RefCell<Vec<String>>,
+    /// Requests to read so far.
+    pub reads: Cell<u64>,
+    /// What the medium cannot read any more.
+    pub bad: Cell<Option<Range>>,
 }
 
 /// The project's partitions with sizes for memory: 4 MiB each.
@@ -90,6 +94,8 @@ impl Memory {
             mounted: RefCell::default(),
             told: RefCell::default(),
             formatted: RefCell::default(),
+            reads: Cell::default(),
+            bad: Cell::default(),
         };
         for at in (0..size / MIB * MIB).step_by(1 << 20) {
             disk.put(at, &super_block("OLD"));
@@ -181,7 +187,7 @@ impl Memory {
         let told = |_: &Outcome| self.told.borrow_mut().push(self.mounted.borrow().clone());
         let warn = |text| warnings.borrow_mut().push(text);
         let system = System { set, arch: Arch::running().unwrap(), booted, warn: &warn, told: &told };
-        let result = system.bring_up(self, self);
+        let result = system.bring_up(self, &table::read(self), self);
         (result, warnings.into_inner())
     }
 }
@@ -205,7 +211,12 @@ impl Medium for Memory {
     fn read(&self, range: Range) -> Result<Vec<u8>, DeviceError> {
         assert!(range.start.is_multiple_of(self.sector.bytes()) && range.length.is_multiple_of(self.sector.bytes()));
         assert!(range.end() <= self.size, "{range} of {}", self.size);
+        self.reads.set(self.reads.get() + 1);
         let mut bytes = self.get(range.start, usize::try_from(range.length).unwrap());
+        if self.bad.get().is_some_and(|bad| bad.overlaps(range)) {
+            let source = io::Error::other("a bad sector");
+            return Err(DeviceError::Read { path: "memory".into(), offset: range.start, length: bytes.len(), source });
+        }
         for write in self.pending.borrow().iter() {
             let end = write.offset + u64::try_from(write.bytes.len()).unwrap();
             let (from, to) = (write.offset.max(range.start), end.min(range.end()));

@@ -231,6 +231,24 @@ fn sizes_that_are_no_whole_mebibytes() {
     }
 }
 
+#[test]
+fn tables_take_two_requests_and_a_bad_sector_beside_them_hides_neither() {
+    let set = small_set();
+    for sector in SECTORS {
+        let disk = Memory::flashed(&set, SIZE, sector);
+        disk.boot(&set, &booted(&set)).0.unwrap();
+        disk.reads.set(0);
+        let tables = table::read(&disk);
+        assert_eq!((table::describe(&tables).as_str(), disk.reads.get()), ("both copies are valid", 2));
+        for start in [28 << 10, SIZE - (32 << 10)] {
+            disk.bad.set(Some(Range { start, length: 4096 }));
+            assert_eq!(table::describe(&table::read(&disk)), "both copies are valid", "{sector}, {start}");
+        }
+        disk.bad.set(Some(Range { start: 4096, length: 4096 }));
+        assert!(matches!(table::read(&disk), Tables::BackupOnly { .. }), "{sector}");
+    }
+}
+
 /// This program is tested on a machine that was not booted from an image.
 #[tokio::test]
 async fn a_disk_that_cannot_be_looked_at_is_nobody_s_to_take_over() {
