@@ -113,7 +113,6 @@ impl MachineService for Machine {
     }
 
     async fn version(&self, _: Request<()>) -> Answer<VersionResponse> {
-        let release = self.0.blocking.run(system::read_release).await?;
-        Ok(Response::new(system::version(&self.0.sources, &release)))
+        Ok(Response::new(system::version(&self.0.sources)))
     }
 }

@@ -1,5 +1,7 @@
 //! Version, host name, services.
 
+use std::time::Duration;
+
 use wire::machine::{
     FeaturesInfo, Hostname, HostnameResponse, LogsContainer, LogsContainersResponse, PlatformInfo, ServiceEvent, ServiceEvents,
     ServiceInfo, ServiceList, ServiceListResponse, Version, VersionInfo, VersionResponse,
@@ -13,19 +15,17 @@ use crate::{
 
 /// What clients take us for, with our own version behind it: they parse this and choose their calls by it.
 const TAG: &str = concat!("v1.14.0+keelson.", env!("CARGO_PKG_VERSION"));
-/// Facts of the image, `KEY=value` a line.
-const RELEASE: &str = "/usr/share/keelson/release";
 
 /// The processor's name as clients know it.
 const ARCH: &str = if cfg!(target_arch = "x86_64") { "amd64" } else { "arm64" };
 
-/// `release` is the text of [`RELEASE`].
-pub(super) fn version(sources: &Sources, release: &str) -> VersionResponse {
+pub(super) fn version(sources: &Sources) -> VersionResponse {
+    let boot = sources.node.boot.borrow();
     let info = VersionInfo {
         tag: TAG.to_owned(),
         // The root hash names the build exactly.
-        sha: sources.node.boot.borrow().root_hash.chars().take(12).collect(),
-        built: built(release),
+        sha: boot.root_hash.chars().take(12).collect(),
+        built: boot.built.map(time_text).unwrap_or_default(),
         go_version: String::new(),
         os: "linux".to_owned(),
         arch: ARCH.to_owned(),
@@ -40,14 +40,10 @@ pub(super) fn version(sources: &Sources, release: &str) -> VersionResponse {
     }
 }
 
-/// Reads [`RELEASE`]; outside an image there is none.
-pub(super) fn read_release() -> String {
-    std::fs::read_to_string(RELEASE).unwrap_or_default()
-}
-
-fn built(release: &str) -> String {
-    let epoch = release.lines().find_map(|line| line.strip_prefix("BUILD_EPOCH=")).map(|value| value.trim_matches('"'));
-    let time = epoch.and_then(|text| text.parse().ok()).and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
+/// As RFC 3339 says; empty for a time that has no date.
+fn time_text(since_epoch: Duration) -> String {
+    let seconds = i64::try_from(since_epoch.as_secs()).ok();
+    let time = seconds.and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
     time.map(|time| time.to_string()).unwrap_or_default()
 }
 
@@ -85,14 +81,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn build_time_is_read_from_the_release() {
-        for (text, wanted) in [
-            ("VERSION=1\nBUILD_EPOCH=86400\n", "1970-01-02T00:00:00Z"),
-            ("BUILD_EPOCH=\"0\"", "1970-01-01T00:00:00Z"),
-            ("BUILD_EPOCH=soon", ""),
-            ("", ""),
-        ] {
-            assert_eq!(built(text), wanted, "{text:?}");
+    fn times_are_text_that_clients_can_parse() {
+        for (seconds, wanted) in [(86400, "1970-01-02T00:00:00Z"), (0, "1970-01-01T00:00:00Z"), (u64::MAX, "")] {
+            assert_eq!(time_text(Duration::from_secs(seconds)), wanted, "{seconds}");
         }
     }
 

@@ -245,6 +245,7 @@ fn facts(machine: &Arc<Machine>) -> Result<(), StepError> {
         boot.board = machine.release.get("BOARD").to_owned();
         boot.kernel = read("/proc/sys/kernel/osrelease").trim().to_owned();
         boot.root_hash = root_hash;
+        boot.built = machine.release.build_epoch();
         boot.slot = slot();
         boot.through_firmware = through_firmware;
     });

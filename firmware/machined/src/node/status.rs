@@ -71,6 +71,8 @@ pub struct BootStatus {
     pub slot: Option<Slot>,
     /// dm-verity root hash, hex; empty when the root is not behind verity.
     pub root_hash: String,
+    /// When the image was built, since the Unix epoch; `None` outside an image.
+    pub built: Option<Duration>,
     /// Whether a loader was used (LoaderDevicePartUUID present) or the kernel was started directly.
     pub through_firmware: bool,
     /// Finished phases with their durations, in order.
