@@ -2,7 +2,8 @@
 
 use std::{
     future::Future,
-    net::SocketAddr,
+    net::{SocketAddr, TcpStream},
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
@@ -37,7 +38,15 @@ impl Api {
     /// # Errors
     /// When nothing answers there.
     pub fn insecure(address: SocketAddr) -> Result<Self> {
-        Self::connect(address, wire::tls::insecure_client_config(None)?)
+        Self::connect(address, None, wire::tls::insecure_client_config(None)?)
+    }
+
+    /// The same over a connection that the node has taken already.
+    ///
+    /// # Errors
+    /// As [`Self::insecure`].
+    pub fn insecure_over(tcp: TcpStream) -> Result<Self> {
+        Self::connect(tcp.peer_addr()?, Some(tcp), wire::tls::insecure_client_config(None)?)
     }
 
     /// Connects with the current context of a talosconfig.
@@ -45,19 +54,32 @@ impl Api {
     /// # Errors
     /// When the file is not usable, nothing answers, or either side refuses the other's certificate.
     pub fn with_talosconfig(address: SocketAddr, talosconfig: &pki::Talosconfig) -> Result<Self> {
+        Self::connect(address, None, Self::settings(talosconfig)?)
+    }
+
+    /// The same over a connection that the node has taken already.
+    ///
+    /// # Errors
+    /// As [`Self::with_talosconfig`].
+    pub fn with_talosconfig_over(tcp: TcpStream, talosconfig: &pki::Talosconfig) -> Result<Self> {
+        Self::connect(tcp.peer_addr()?, Some(tcp), Self::settings(talosconfig)?)
+    }
+
+    fn settings(talosconfig: &pki::Talosconfig) -> Result<Arc<rustls::ClientConfig>> {
         let (name, context) = talosconfig.get(None)?;
         let identity = context.identity(name)?;
         let identity = wire::tls::Identity::from_pem(&identity.cert_pem, identity.key_pem.expose())?;
         let roots = wire::tls::roots("the context's CA", &context.ca_pem(name)?)?;
-        Self::connect(address, wire::tls::client_config(roots, Some(identity))?)
+        Ok(wire::tls::client_config(roots, Some(identity))?)
     }
 
-    fn connect(address: SocketAddr, config: std::sync::Arc<rustls::ClientConfig>) -> Result<Self> {
+    fn connect(address: SocketAddr, tcp: Option<TcpStream>, config: Arc<rustls::ClientConfig>) -> Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let host = address.ip().to_string();
         let channel = runtime.block_on(async {
             let endpoint = wire::tls::endpoint(&host, address.port())?;
-            let connected = wire::tls::connect(endpoint, &host, address.port(), config);
+            let first = tcp.map(nonblocking).transpose()?;
+            let connected = wire::tls::connect_over(first, endpoint, &host, address.port(), config);
             tokio::time::timeout(CONNECT, connected)
                 .await
                 .with_context(|| format!("no TLS and HTTP/2 within {CONNECT:?}"))?
@@ -246,6 +268,12 @@ pub fn wait_for<T>(what: &str, limit: Duration, mut look: impl FnMut() -> Result
             Err(_) => thread::sleep(limits::POLL),
         }
     }
+}
+
+/// For a runtime; to be called within one.
+fn nonblocking(tcp: TcpStream) -> std::io::Result<tokio::net::TcpStream> {
+    tcp.set_nonblocking(true)?;
+    tokio::net::TcpStream::from_std(tcp)
 }
 
 /// Fails unless the node refused with `code`; returns the message.

@@ -2,7 +2,7 @@
 
 use std::{
     collections::VecDeque,
-    net::{SocketAddr, TcpStream},
+    net::TcpStream,
     thread,
     time::{Instant, SystemTime},
 };
@@ -69,7 +69,7 @@ impl Access {
 /// # Errors
 /// When it does not answer within [`limits::API`]; with the end of the serial log.
 pub fn maintenance(vm: &mut TestVm) -> Result<Api> {
-    answer(vm, "the API in maintenance", Api::insecure)
+    answer(vm, "the API in maintenance", Api::insecure_over)
 }
 
 /// Waits for the API of a configured node.
@@ -78,15 +78,15 @@ pub fn maintenance(vm: &mut TestVm) -> Result<Api> {
 /// When it does not answer within [`limits::API`]; with the end of the serial log.
 pub fn running(vm: &mut TestVm, access: &Access) -> Result<Api> {
     let talosconfig = access.talosconfig.clone();
-    answer(vm, "the API with the admin's certificate", move |address| Api::with_talosconfig(address, &talosconfig))
+    answer(vm, "the API with the admin's certificate", move |tcp| Api::with_talosconfig_over(tcp, &talosconfig))
 }
 
 /// Asks until the node answers.
-fn answer(vm: &mut TestVm, what: &str, connect: impl Fn(SocketAddr) -> Result<Api>) -> Result<Api> {
+fn answer(vm: &mut TestVm, what: &str, connect: impl Fn(TcpStream) -> Result<Api>) -> Result<Api> {
     let start = Instant::now();
     let failed = loop {
-        let attempt = listening(vm).and_then(|()| {
-            let api = connect(vm.api_address())?;
+        let attempt = taken(vm).and_then(|tcp| {
+            let api = connect(tcp)?;
             api.version()?;
             Ok(api)
         });
@@ -104,10 +104,11 @@ fn answer(vm: &mut TestVm, what: &str, connect: impl Fn(SocketAddr) -> Result<Ap
     Err(failed.context(format!("{}; the processors:\n{processors}\nthe serial log ends with:\n{serial}", vm.machine)))
 }
 
-/// Waits until the guest itself has taken a connection. QEMU's user network takes every one at once, and one made before the
+/// A connection that the guest itself has taken. QEMU's user network takes every one at once, and one made before the
 /// guest's link is up hangs for seconds; a handshake that is begun every few milliseconds until one succeeds would keep the
-/// node busy with those that come after. QEMU's own table tells what became of connections that say nothing.
-fn listening(vm: &mut TestVm) -> Result<()> {
+/// node busy with those that come after. QEMU's own table tells when one of those that say nothing was taken; it does not tell
+/// which, but then the newest is, or will be at once.
+fn taken(vm: &mut TestVm) -> Result<TcpStream> {
     let mut probes = VecDeque::new();
     let mut monitor = vm.monitor()?;
     wait_for("the guest to take a connection", limits::API, || {
@@ -115,14 +116,14 @@ fn listening(vm: &mut TestVm) -> Result<()> {
         if let Err(ended) = vm.must_run() {
             return Ok(Err(ended));
         }
-        probes.push_back(TcpStream::connect(vm.api_address()));
+        probes.push_back(TcpStream::connect(vm.api_address())?);
         if probes.len() > PROBES {
             probes.pop_front();
         }
         let table = monitor.execute("human-monitor-command", json!({ "command-line": "info usernet" }))?;
         let taken = table.as_str().unwrap_or_default().lines().any(|line| line.trim_start().starts_with("TCP[ESTABLISHED]"));
         ensure!(taken, "it takes none");
-        Ok(Ok(()))
+        Ok(Ok(probes.pop_back().context("no probe")?))
     })?
 }
 

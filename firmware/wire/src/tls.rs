@@ -19,7 +19,7 @@ use rustls::{
     server::danger::ClientCertVerifier,
 };
 
-pub use client::{ConnectError, client_config, connect, endpoint, insecure_client_config};
+pub use client::{ConnectError, client_config, connect, connect_over, endpoint, insecure_client_config};
 pub use pin::{ParseFingerprintError, SpkiFingerprint};
 
 /// The protocol offered and demanded.

@@ -1,6 +1,10 @@
 //! The client's side.
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{
+    net::IpAddr,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use hyper_util::rt::TokioIo;
 use rustls::{
@@ -148,13 +152,32 @@ pub fn endpoint(host: &str, port: u16) -> Result<Endpoint, ConnectError> {
 /// When the host is unknown, does not answer, or its certificate is refused. A server that refuses ours says so only
 /// after the handshake: then the first call fails.
 pub async fn connect(endpoint: Endpoint, host: &str, port: u16, config: Arc<ClientConfig>) -> Result<Channel, ConnectError> {
+    connect_over(None, endpoint, host, port, config).await
+}
+
+/// The same over a connection that is there already; the channel makes others when that one is gone.
+///
+/// # Errors
+/// As [`connect`].
+pub async fn connect_over(
+    first: Option<TcpStream>,
+    endpoint: Endpoint,
+    host: &str,
+    port: u16,
+    config: Arc<ClientConfig>,
+) -> Result<Channel, ConnectError> {
     let name = ServerName::try_from(host.to_owned()).map_err(|_| ConnectError::Host { host: host.to_owned() })?;
     let target = host.to_owned();
+    let first = Mutex::new(first);
     let connector = tower::service_fn(move |_: Uri| {
         let (target, name) = (target.clone(), name.clone());
         let tls = TlsConnector::from(Arc::clone(&config));
+        let there = first.lock().unwrap_or_else(PoisonError::into_inner).take();
         async move {
-            let tcp = TcpStream::connect((target.as_str(), port)).await?;
+            let tcp = match there {
+                Some(tcp) => tcp,
+                None => TcpStream::connect((target.as_str(), port)).await?,
+            };
             tcp.set_nodelay(true)?;
             tls.connect(name, tcp).await.map(TokioIo::new)
         }
