@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::Read as _;
+use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
+use nix::unistd::{Whence, lseek};
 use sha2::{Digest as _, Sha256};
 
 use crate::request::Error;
@@ -22,22 +24,55 @@ pub fn bytes(data: &[u8]) -> String {
     hex(&Sha256::digest(data))
 }
 
-/// Size and hash of a file, read once.
+/// Size and hash of a file, read once. The holes of a sparse one are hashed and not read: they are most of a disk image.
 ///
 /// # Errors
 /// [`Error::File`].
 pub fn file(step: &'static str, path: &Path) -> Result<(u64, String), Error> {
     let fail = |source| Error::File { step, action: "read", path: path.to_owned(), source };
     let mut input = File::open(path).map_err(fail)?;
-    let (mut hash, mut size) = (Sha256::new(), 0_u64);
-    let mut buffer = vec![0; 1 << 20];
-    loop {
-        let count = input.read(&mut buffer).map_err(fail)?;
-        if count == 0 {
-            return Ok((size, hex(&hash.finalize())));
+    let mut hash = Sha256::new();
+    let (mut buffer, zeros) = (vec![0; 1 << 20], vec![0; 1 << 20]);
+    let mut size = 0;
+    while let Some(data) = next(&input, size, Whence::SeekData).map_err(fail)? {
+        let hole = next(&input, data, Whence::SeekHole).map_err(fail)?.unwrap_or(data);
+        update_zeros(&mut hash, &zeros, data - size);
+        input.seek(SeekFrom::Start(data)).map_err(fail)?;
+        let mut left = (&mut input).take(hole - data);
+        size = data;
+        loop {
+            let count = left.read(&mut buffer).map_err(fail)?;
+            if count == 0 {
+                break;
+            }
+            size += count as u64;
+            hash.update(&buffer[..count]);
         }
-        size += count as u64;
-        hash.update(&buffer[..count]);
+        // It became shorter meanwhile.
+        if size == data {
+            break;
+        }
+    }
+    let end = input.metadata().map_err(fail)?.len();
+    update_zeros(&mut hash, &zeros, end.saturating_sub(size));
+    Ok((end.max(size), hex(&hash.finalize())))
+}
+
+/// Where data or a hole begins, from `from` on; `None` at the end (lseek(2)). A file system without holes shows one at the end.
+fn next(file: &File, from: u64, what: Whence) -> io::Result<Option<u64>> {
+    let from = i64::try_from(from).map_err(io::Error::other)?;
+    match lseek(file, from, what) {
+        Ok(found) => Ok(u64::try_from(found).ok()),
+        Err(Errno::ENXIO) => Ok(None),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+fn update_zeros(hash: &mut Sha256, zeros: &[u8], mut count: u64) {
+    while count > 0 {
+        let piece = zeros.len().min(usize::try_from(count).unwrap_or(usize::MAX));
+        hash.update(&zeros[..piece]);
+        count -= piece as u64;
     }
 }
 
