@@ -162,3 +162,25 @@ impl Key {
         hex(&self.0.clone().finalize())[..32].to_owned()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::FileExt as _;
+
+    use super::*;
+
+    #[test]
+    fn holes_count_as_the_zeros_that_they_are() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("sparse");
+        let sparse = File::create(&path).expect("a file");
+        for (length, data) in [(0, None), (3 << 20, None), (5 << 20, Some(2 << 20)), ((5 << 20) + 1, Some(5 << 20))] {
+            sparse.set_len(length).expect("a length");
+            if let Some(at) = data {
+                sparse.write_all_at(b"x", at).expect("data");
+            }
+            let plain = std::fs::read(&path).expect("the whole file");
+            assert_eq!(file("test", &path).expect("a digest"), (length, bytes(&plain)), "{length} {data:?}");
+        }
+    }
+}
