@@ -128,7 +128,7 @@ fn boot(disk: &LoopDisk, left: u64) -> (Result<Outcome, StepError>, Vec<String>,
     let root = RootPartition { guid: verity.part_uuid(), range: set.place_image()[1].range };
     let booted = Booted { disk: info, root, verity, label: None, loader: LoaderDisk::Unnamed, twins: vec![] };
     let tools = Tools::default();
-    let system = System { set: &set, arch: Arch::running().unwrap(), booted: &booted, warn: &|_| (), told: &|_| () };
+    let system = System { set: &set, arch: Arch::running().unwrap(), booted: &booted, warn: &|_| (), told: &|_| true };
     let result = system.bring_up(&medium, &table::read(&medium), &tools);
     (result, tools.formatted.into_inner(), medium.operations.get())
 }

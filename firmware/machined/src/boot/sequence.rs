@@ -7,6 +7,7 @@ use std::{
 };
 
 use linux::{cgroup::Cgroup, clock};
+use tokio::sync::oneshot;
 
 use super::{
     Machine, health,
@@ -18,7 +19,7 @@ use crate::{
     disk::{self, Looking},
     events, net,
     node::{Node, PhaseTime, Slot},
-    services::{Settings, Supervisor},
+    services::{self, Settings, Supervisor},
 };
 
 /// Name of the sequence on the wire.
@@ -70,18 +71,19 @@ fn list(machine: &Arc<Machine>, looking: Looking) -> Vec<Phase> {
         let machine = Arc::clone(machine);
         Step::blocking(name, OnError::Report, move || work(&machine))
     };
+    let (rest_of_disk, rest) = oneshot::channel();
     vec![
         Phase::new("pseudo", vec![step("mountPseudoFilesystems", OnError::Fatal, pseudo)]),
         Phase::new(
             "system",
             vec![
                 step("hurry", OnError::Report, |_| Ok(setup::hurry_rcu(true)?)),
-                bring_up_disk(machine, looking),
+                bring_up_disk(machine, looking, rest_of_disk),
                 load_config(machine),
                 // Before any service inherits them.
                 step("limits", OnError::Report, |_| Ok(setup::basics()?)),
                 step("startNetwork", OnError::Report, start_network),
-                services(machine),
+                start_all(machine),
                 blocking("clockFloor", |machine| {
                     log::info!(target: "clock", "not synchronised: this version has no time client");
                     clock_floor(machine)
@@ -98,6 +100,7 @@ fn list(machine: &Arc<Machine>, looking: Looking) -> Vec<Phase> {
                 after_api(machine, "remainingGroups", "after the API's start", remaining_groups),
             ],
         ),
+        Phase::new("volumes", vec![mount_volumes(rest)]),
     ]
 }
 
@@ -166,10 +169,19 @@ fn start_network(machine: &Arc<Machine>) -> Result<(), StepError> {
     Ok(())
 }
 
-/// A disk that cannot be used leaves a node that says so over its API.
-fn bring_up_disk(machine: &Arc<Machine>, looking: Looking) -> Step {
+/// Up to STATE; what remains is for [`mount_volumes`].
+fn bring_up_disk(machine: &Arc<Machine>, looking: Looking, rest: oneshot::Sender<disk::Rest>) -> Step {
     let machine = Arc::clone(machine);
-    Step::new("bringUpDisk", OnError::Report, async move { Ok(disk::bring_up(&machine.node, looking).await?) })
+    Step::new("bringUpDisk", OnError::Report, async move {
+        // Who takes it is in a later phase of the same list.
+        drop(rest.send(disk::bring_up(&machine.node, looking).await));
+        Ok(())
+    })
+}
+
+/// A disk that cannot be used leaves a node that says so over its API.
+fn mount_volumes(rest: oneshot::Receiver<disk::Rest>) -> Step {
+    Step::new("mountVolumes", OnError::Report, async move { Ok(rest.await?.done().await?) })
 }
 
 fn load_config(machine: &Arc<Machine>) -> Step {
@@ -208,11 +220,9 @@ async fn late(node: Arc<Node>, trouble: &'static str, work: fn() -> Result<(), S
 
 /// Does `work` once the API has answered its first callers, or has had its time.
 fn spawn_after_api(node: &Arc<Node>, work: impl Future<Output = ()> + Send + 'static) {
-    let mut services = node.services.subscribe();
+    let up = Arc::clone(node);
     let whole = async move {
-        let up = services.wait_for(|list| list.iter().any(|service| service.id == "apid" && service.healthy == Some(true)));
-        // Whatever came first.
-        drop(tokio::time::timeout(API_LIMIT, up).await);
+        services::api_up(&up, API_LIMIT).await;
         tokio::time::sleep(QUIET).await;
         work.await;
     };
@@ -264,7 +274,7 @@ fn slot() -> Option<Slot> {
 }
 
 /// The control groups, then the services in them. A node without control groups is still one that can be asked why.
-fn services(machine: &Arc<Machine>) -> Step {
+fn start_all(machine: &Arc<Machine>) -> Step {
     let machine = Arc::clone(machine);
     Step::new("startServices", OnError::Fatal, async move {
         // Not in the reactor: the kernel takes its time for them.

@@ -24,7 +24,7 @@ pub mod store;
 pub mod table;
 pub mod volumes;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use layout::{
     Arch, Range, SectorSize, Uuid,
@@ -35,15 +35,22 @@ use layout::{
 };
 use linux::block::{Access, Device, DeviceError, DiskFault};
 use log::{info, warn};
-use tokio::task::JoinHandle;
+use tokio::{runtime::Handle, task::JoinHandle};
 
-use crate::node::{DiskStatus, Node};
+use crate::{
+    node::{DiskStatus, Node},
+    services,
+};
 use find::Booted;
 use medium::Medium;
 use volumes::Mounter;
 
 /// The partition files as the builder understood them.
 const PARTITIONS: &str = "/usr/share/keelson/partitions.json";
+
+/// Longest that other volumes than STATE wait for the API to come up, and how long they wait from then on.
+const API_LIMIT: Duration = Duration::from_secs(2);
+const HEAD_START: Duration = Duration::from_millis(300);
 
 /// The disk could not be looked at, or a step of its setup failed.
 #[derive(Debug, thiserror::Error)]
@@ -100,43 +107,67 @@ pub fn look() -> Result<Looked, DiskError> {
     Ok(Looked { booted, set, arch, disk, tables })
 }
 
-/// Sets up and mounts the disk that was found; publishes `node.disk`.
-///
-/// A disk that must not be touched is no error: `problem` of the published status says why, and the node goes on.
-///
-/// # Errors
-/// [`DiskError`] when looking or acting failed; it is published as the problem too. A later boot resumes.
-pub async fn bring_up(node: &Arc<Node>, looking: Looking) -> Result<(), DiskError> {
-    let looked = looking.await.map_err(|source| DiskError::Task { source }).and_then(|looked| looked);
-    let for_task = node.clone();
-    let runtime = tokio::runtime::Handle::current();
-    // Disk I/O and waiting for mkfs never happen on the reactor's thread.
-    let task = tokio::task::spawn_blocking(move || {
-        let tools = volumes::KernelVolumes::new(runtime);
-        run(&for_task, looked?, &tools)
-    });
-    let result = task.await.map_err(|source| DiskError::Task { source }).and_then(|result| result);
-    if let Err(err) = &result {
-        let text = daemon::report(err).to_string();
-        node.disk.send_modify(|status| {
-            status.problem = Some(text);
-            // It may have been configured: strangers get nothing.
-            status.state_lost = true;
-            status.settled = true;
-        });
+/// What is still to be done once STATE is mounted, or cannot be.
+#[must_use = "it ends by itself, and nobody hears how"]
+pub struct Rest(JoinHandle<Result<(), DiskError>>);
+
+impl Rest {
+    /// Waits until everything is mounted.
+    ///
+    /// # Errors
+    /// [`DiskError`]; it is published as the problem too. A later boot resumes.
+    pub async fn done(self) -> Result<(), DiskError> {
+        self.0.await.map_err(|source| DiskError::Task { source }).and_then(|result| result)
     }
-    result
 }
 
-fn run(node: &Node, looked: Looked, mounter: &dyn Mounter) -> Result<(), DiskError> {
+/// Sets up the disk that was found and mounts STATE; the rest goes on by itself, once the API had its time. Publishes
+/// `node.disk`.
+///
+/// A disk that must not be touched is no error: `problem` of the published status says why, and the node goes on.
+pub async fn bring_up(node: &Arc<Node>, looking: Looking) -> Rest {
+    let (for_task, for_volumes) = (Arc::clone(node), tokio::runtime::Handle::current());
+    let work = tokio::spawn(async move {
+        let looked = looking.await.map_err(|source| DiskError::Task { source }).and_then(|looked| looked);
+        let node = Arc::clone(&for_task);
+        // Disk I/O and waiting for mkfs never happen on the reactor's thread.
+        let task =
+            tokio::task::spawn_blocking(move || run(&node, looked?, &volumes::KernelVolumes::new(for_volumes.clone()), &for_volumes));
+        let result = task.await.map_err(|source| DiskError::Task { source }).and_then(|result| result);
+        if let Err(err) = &result {
+            let text = daemon::report(err).to_string();
+            for_task.disk.send_modify(|status| {
+                status.problem = Some(text);
+                // It may have been configured: strangers get nothing.
+                status.state_lost = true;
+                status.settled = true;
+            });
+        }
+        result
+    });
+    // The sender lives in the node, and all ways lead there.
+    drop(node.disk.subscribe().wait_for(|disk| disk.settled).await);
+    Rest(work)
+}
+
+fn run(node: &Node, looked: Looked, mounter: &dyn Mounter, runtime: &Handle) -> Result<(), DiskError> {
     let Looked { booted, set, arch, disk, tables } = looked;
     let name = booted.disk.name.clone();
     node.disk.send_replace(DiskStatus { name: name.clone(), size: disk.size(), sector: booted.disk.sector, ..DiskStatus::default() });
-    let told = |outcome: &Outcome| tell(node, outcome);
+    let told = |outcome: &Outcome| {
+        tell(node, outcome);
+        runtime.block_on(node.stop.run_until_cancelled(api_first(node))).is_some()
+    };
     let system = System { set: &set, arch, booted: &booted, warn: &|text| warning(node, text), told: &told };
     let outcome = system.bring_up(&disk, &tables, mounter).map_err(|source| DiskError::Provision { name, source: Box::new(source) })?;
     tell(node, &outcome);
     Ok(())
+}
+
+/// Lets the API come up and answer whoever waits for it: mounting a large volume takes a processor and the disk.
+async fn api_first(node: &Node) {
+    services::api_up(node, API_LIMIT).await;
+    tokio::time::sleep(HEAD_START).await;
 }
 
 fn tell(node: &Node, outcome: &Outcome) {
@@ -179,8 +210,8 @@ pub struct System<'a> {
     pub booted: &'a Booted,
     /// Takes warnings for people.
     pub warn: &'a dyn Fn(String),
-    /// Told as soon as it is known what became of STATE.
-    pub told: &'a dyn Fn(&Outcome),
+    /// Told as soon as it is known what became of STATE; says whether the rest is to be mounted.
+    pub told: &'a dyn Fn(&Outcome) -> bool,
 }
 
 impl System<'_> {
@@ -252,8 +283,9 @@ impl System<'_> {
     /// STATE first: the configuration is on it, and the rest of boot waits for that.
     fn mount(&self, mounter: &dyn Mounter, outcome: &mut Outcome) {
         volumes::mount(self.set, mounter, outcome, self.warn, |label| label == STATE);
-        (self.told)(outcome);
-        volumes::mount(self.set, mounter, outcome, self.warn, |label| label != STATE);
+        if (self.told)(outcome) {
+            volumes::mount(self.set, mounter, outcome, self.warn, |label| label != STATE);
+        }
     }
 
     /// Brings both copies of META in step; `None` when neither is good.

@@ -69,6 +69,14 @@ impl Settings {
     }
 }
 
+/// Waits until apid's health check has succeeded, at most for `limit`.
+pub async fn api_up(node: &Node, limit: Duration) {
+    let mut services = node.services.subscribe();
+    let up = services.wait_for(|list| list.iter().any(|service| service.id == apid::ID && service.healthy == Some(true)));
+    // Whatever comes first.
+    drop(timeout(limit, up).await);
+}
+
 /// Owner of the services' tasks.
 #[derive(Debug)]
 pub struct Supervisor {

@@ -53,6 +53,8 @@ pub struct Memory {
     pub formatted: RefCell<Vec<String>>,
     /// Requests to read so far.
     pub reads: Cell<u64>,
+    /// The node goes down while STATE is being mounted.
+    pub going_down: Cell<bool>,
     /// What the medium cannot read any more.
     pub bad: Cell<Option<Range>>,
 }
@@ -96,6 +98,7 @@ impl Memory {
             formatted: RefCell::default(),
             reads: Cell::default(),
             bad: Cell::default(),
+            going_down: Cell::default(),
         };
         for at in (0..size / MIB * MIB).step_by(1 << 20) {
             disk.put(at, &super_block("OLD"));
@@ -184,7 +187,10 @@ impl Memory {
     /// Brings the node up on this disk.
     pub fn boot(&self, set: &PartitionSet, booted: &Booted) -> (Result<Outcome, StepError>, Vec<String>) {
         let warnings = RefCell::new(Vec::new());
-        let told = |_: &Outcome| self.told.borrow_mut().push(self.mounted.borrow().clone());
+        let told = |_: &Outcome| {
+            self.told.borrow_mut().push(self.mounted.borrow().clone());
+            !self.going_down.get()
+        };
         let warn = |text| warnings.borrow_mut().push(text);
         let system = System { set, arch: Arch::running().unwrap(), booted, warn: &warn, told: &told };
         let result = system.bring_up(self, &table::read(self), self);

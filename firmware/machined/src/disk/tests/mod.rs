@@ -232,6 +232,16 @@ fn sizes_that_are_no_whole_mebibytes() {
 }
 
 #[test]
+fn a_node_that_goes_down_mounts_no_more() {
+    let set = small_set();
+    let disk = Memory::flashed(&set, SIZE, SectorSize::B512);
+    disk.going_down.set(true);
+    let outcome = disk.boot(&set, &booted(&set)).0.unwrap();
+    let mounted: Vec<&str> = outcome.partitions.iter().filter(|p| p.mounted_on.is_some()).map(|p| &*p.label).collect();
+    assert_eq!((mounted.as_slice(), outcome.problems.as_slice()), (&["STATE"][..], &[][..]));
+}
+
+#[test]
 fn tables_take_two_requests_and_a_bad_sector_beside_them_hides_neither() {
     let set = small_set();
     for sector in SECTORS {
@@ -253,7 +263,8 @@ fn tables_take_two_requests_and_a_bad_sector_beside_them_hides_neither() {
 #[tokio::test]
 async fn a_disk_that_cannot_be_looked_at_is_nobody_s_to_take_over() {
     let (node, _commands) = crate::node::Node::new();
-    super::bring_up(&node, tokio::task::spawn_blocking(super::look)).await.expect_err("the root of this machine is none of ours");
+    let rest = super::bring_up(&node, tokio::task::spawn_blocking(super::look)).await;
+    rest.done().await.expect_err("the root of this machine is none of ours");
     let disk = node.disk.borrow();
     assert!(disk.problem.is_some() && disk.state_lost && disk.settled, "{disk:?}");
 }
