@@ -4,7 +4,7 @@ use anyhow::{Context, Result, bail, ensure};
 use gpt::{GptConfig, disk::LogicalBlockSize};
 use libtest_mimic::Trial;
 use qemu::{
-    Api, Arch, Machine, Sector, TestVm,
+    Api, Arch, Boot, Machine, Sector, TestVm,
     api::{refused, wait_for},
     limits,
     node::{Access, configured, maintenance, running},
@@ -43,6 +43,8 @@ pub fn expect_healthy_node(vm: &TestVm, api: &Api) -> Result<()> {
     };
     ensure!(version.arch == arch && version.os == "linux", "os {} on {}", version.os, version.arch);
     expect_verity(api)?;
+    let loader_known = api.logs("machined", -1)?.contains("disk: the loader came from");
+    ensure!(loader_known == (vm.machine.boot == Boot::Firmware), "the node knows the loader's disk: {loader_known}");
     let size = std::fs::metadata(vm.disk())?.len();
     let fixed: u64 = PARTITIONS.iter().map(|(_, size)| size).sum();
     let var = wait_for("EPHEMERAL on /var", limits::SETTLE, || {

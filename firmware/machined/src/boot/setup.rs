@@ -86,12 +86,16 @@ const fn optional(target: &'static str, fstype: &'static str, flags: Flags, data
 
 const DEVICES: Flags = Flags::NOSUID.union(Flags::NOEXEC);
 
-/// Without these there is not even a log.
-const FIRST: [Pseudo; 3] =
-    [pseudo("/proc", "proc", DATA, ""), pseudo("/sys", "sysfs", DATA, ""), pseudo("/dev", "devtmpfs", Flags::NOSUID, "mode=0755")];
+/// Without these there is not even a log, nor a look for the disk: the loader says in a variable which one it came from.
+const FIRST: [Pseudo; 4] = [
+    pseudo("/proc", "proc", DATA, ""),
+    pseudo("/sys", "sysfs", DATA, ""),
+    pseudo("/dev", "devtmpfs", Flags::NOSUID, "mode=0755"),
+    optional("/sys/firmware/efi/efivars", "efivarfs", DATA.union(Flags::RDONLY), ""),
+];
 
 /// No tracefs and debugfs: nothing here needs them, and they show the kernel's inside.
-const REST: [Pseudo; 9] = [
+const REST: [Pseudo; 8] = [
     pseudo("/dev/pts", "devpts", DEVICES, "mode=0620,ptmxmode=0666,gid=5"),
     pseudo("/dev/shm", "tmpfs", DATA, "mode=1777"),
     pseudo("/run", "tmpfs", DATA, "mode=0755"),
@@ -100,7 +104,6 @@ const REST: [Pseudo; 9] = [
     pseudo("/sys/fs/cgroup", "cgroup2", DATA, "nsdelegate,memory_recursiveprot"),
     optional("/sys/kernel/security", "securityfs", DATA, ""),
     optional("/sys/fs/pstore", "pstore", DATA, ""),
-    optional("/sys/firmware/efi/efivars", "efivarfs", DATA.union(Flags::RDONLY), ""),
 ];
 
 /// Its first mount asks for a module that no kernel of ours has, which would start `/sbin/modprobe` for nothing.
@@ -138,7 +141,7 @@ pub fn hurry_rcu(hurry: bool) -> Result<(), SetupError> {
     }
 }
 
-/// Mounts `/proc`, `/sys` and `/dev` where the kernel has not.
+/// Mounts `/proc`, `/sys`, `/dev` and the firmware's variables, where there are any and the kernel has not.
 ///
 /// # Errors
 /// [`SetupError::Mount`].

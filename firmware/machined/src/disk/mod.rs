@@ -29,7 +29,7 @@ use std::{sync::Arc, time::Duration};
 use layout::{
     Arch, Range, SectorSize, Uuid,
     meta::{Found, Store},
-    plan::{self, Care, Decision, Facts},
+    plan::{self, Care, Decision, Facts, LoaderDisk},
     spec::{PartitionSet, STATE},
     table::Tables,
 };
@@ -89,7 +89,8 @@ pub struct Looked {
 /// The look for the disk, on a thread of its own.
 pub type Looking = JoinHandle<Result<Looked, DiskError>>;
 
-/// Finds the system disk, opens it, reads its tables and the image's partition set. Blocks; needs `/dev`, `/proc` and `/sys` only.
+/// Finds the system disk, opens it, reads its tables and the image's partition set. Blocks; needs `/dev`, `/proc` and
+/// `/sys` with the firmware's variables.
 ///
 /// # Errors
 /// [`DiskError`].
@@ -153,6 +154,9 @@ pub async fn bring_up(node: &Arc<Node>, looking: Looking) -> Rest {
 fn run(node: &Node, looked: Looked, mounter: &dyn Mounter, runtime: &Handle) -> Result<(), DiskError> {
     let Looked { booted, set, arch, disk, tables } = looked;
     let name = booted.disk.name.clone();
+    if booted.loader == LoaderDisk::This {
+        info!("disk: the loader came from {name} too");
+    }
     node.disk.send_replace(DiskStatus { name: name.clone(), size: disk.size(), sector: booted.disk.sector, ..DiskStatus::default() });
     let told = |outcome: &Outcome| {
         tell(node, outcome);
