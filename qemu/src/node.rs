@@ -4,7 +4,7 @@ use std::{
     collections::VecDeque,
     net::TcpStream,
     thread,
-    time::{Instant, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use anyhow::{Context, Result, ensure};
@@ -15,6 +15,8 @@ use crate::{Api, Machine, TestVm, api::wait_for, limits};
 
 /// Connections that wait for a guest's first sign at the same time; later ones take the place of the first.
 const PROBES: usize = 20;
+/// Pause between two looks at what became of them.
+const LOOK: Duration = Duration::from_millis(5);
 
 /// A generated configuration and the keys to the node that has it.
 #[derive(Debug)]
@@ -109,22 +111,26 @@ fn answer(vm: &mut TestVm, what: &str, connect: impl Fn(TcpStream) -> Result<Api
 /// node busy with those that come after. QEMU's own table tells when one of those that say nothing was taken; it does not tell
 /// which, but then the newest is, or will be at once.
 fn taken(vm: &mut TestVm) -> Result<TcpStream> {
-    let mut probes = VecDeque::new();
-    let mut monitor = vm.monitor()?;
-    wait_for("the guest to take a connection", limits::API, || {
+    let (mut probes, mut monitor) = (VecDeque::new(), vm.monitor()?);
+    let (start, mut probed) = (Instant::now(), None::<Instant>);
+    loop {
         // Waiting for a machine that is off is of no use.
-        if let Err(ended) = vm.must_run() {
-            return Ok(Err(ended));
-        }
-        probes.push_back(TcpStream::connect(vm.api_address())?);
-        if probes.len() > PROBES {
-            probes.pop_front();
+        vm.must_run()?;
+        ensure!(start.elapsed() < limits::API, "waited {:?} for the guest to take a connection", limits::API);
+        if probed.is_none_or(|at| at.elapsed() >= limits::POLL) {
+            probes.extend(TcpStream::connect(vm.api_address()));
+            probed = Some(Instant::now());
+            if probes.len() > PROBES {
+                probes.pop_front();
+            }
         }
         let table = monitor.execute("human-monitor-command", json!({ "command-line": "info usernet" }))?;
-        let taken = table.as_str().unwrap_or_default().lines().any(|line| line.trim_start().starts_with("TCP[ESTABLISHED]"));
-        ensure!(taken, "it takes none");
-        Ok(Ok(probes.pop_back().context("no probe")?))
-    })?
+        if table.as_str().unwrap_or_default().lines().any(|line| line.trim_start().starts_with("TCP[ESTABLISHED]")) {
+            return probes.pop_back().context("the guest took a connection that is not ours");
+        }
+        // A guest takes milliseconds; to make another connection meanwhile would only be more work for it.
+        thread::sleep(LOOK);
+    }
 }
 
 /// First boot, a configuration, and the node running with it.
