@@ -169,19 +169,24 @@ fn start_network(machine: &Arc<Machine>) -> Result<(), StepError> {
     Ok(())
 }
 
-/// Up to STATE; what remains is for [`mount_volumes`].
+/// Up to STATE; what remains is for [`mount_volumes`]. A disk that cannot be used leaves a node that says so over its API.
 fn bring_up_disk(machine: &Arc<Machine>, looking: Looking, rest: oneshot::Sender<disk::Rest>) -> Step {
     let machine = Arc::clone(machine);
     Step::new("bringUpDisk", OnError::Report, async move {
         // Who takes it is in a later phase of the same list.
-        drop(rest.send(disk::bring_up(&machine.node, looking).await));
+        drop(rest.send(disk::bring_up(&machine.node, looking).await?));
         Ok(())
     })
 }
 
-/// A disk that cannot be used leaves a node that says so over its API.
+/// The other volumes; nothing without a disk, which was said then.
 fn mount_volumes(rest: oneshot::Receiver<disk::Rest>) -> Step {
-    Step::new("mountVolumes", OnError::Report, async move { Ok(rest.await?.done().await?) })
+    Step::new("mountVolumes", OnError::Report, async move {
+        match rest.await {
+            Ok(rest) => Ok(rest.done().await?),
+            Err(_) => Ok(()),
+        }
+    })
 }
 
 fn load_config(machine: &Arc<Machine>) -> Step {

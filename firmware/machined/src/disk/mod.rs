@@ -35,7 +35,10 @@ use layout::{
 };
 use linux::block::{Access, Device, DeviceError, DiskFault};
 use log::{info, warn};
-use tokio::{runtime::Handle, task::JoinHandle};
+use tokio::{
+    runtime::Handle,
+    task::{JoinError, JoinHandle},
+};
 
 use crate::{
     node::{DiskStatus, Node},
@@ -110,7 +113,7 @@ pub fn look() -> Result<Looked, DiskError> {
 
 /// What is still to be done once STATE is mounted, or cannot be.
 #[must_use = "it ends by itself, and nobody hears how"]
-pub struct Rest(JoinHandle<Result<(), DiskError>>);
+pub struct Rest(Option<JoinHandle<Result<(), DiskError>>>);
 
 impl Rest {
     /// Waits until everything is mounted.
@@ -118,7 +121,10 @@ impl Rest {
     /// # Errors
     /// [`DiskError`]; it is published as the problem too. A later boot resumes.
     pub async fn done(self) -> Result<(), DiskError> {
-        self.0.await.map_err(|source| DiskError::Task { source }).and_then(|result| result)
+        match self.0 {
+            Some(work) => ended(work.await),
+            None => Ok(()),
+        }
     }
 }
 
@@ -126,15 +132,18 @@ impl Rest {
 /// `node.disk`.
 ///
 /// A disk that must not be touched is no error: `problem` of the published status says why, and the node goes on.
-pub async fn bring_up(node: &Arc<Node>, looking: Looking) -> Rest {
+///
+/// # Errors
+/// [`DiskError`] when looking or acting failed; it is published as the problem too. A later boot resumes.
+pub async fn bring_up(node: &Arc<Node>, looking: Looking) -> Result<Rest, DiskError> {
     let (for_task, for_volumes) = (Arc::clone(node), tokio::runtime::Handle::current());
-    let work = tokio::spawn(async move {
-        let looked = looking.await.map_err(|source| DiskError::Task { source }).and_then(|looked| looked);
+    let mut work = tokio::spawn(async move {
+        let looked = ended(looking.await);
         let node = Arc::clone(&for_task);
         // Disk I/O and waiting for mkfs never happen on the reactor's thread.
         let task =
             tokio::task::spawn_blocking(move || run(&node, looked?, &volumes::KernelVolumes::new(for_volumes.clone()), &for_volumes));
-        let result = task.await.map_err(|source| DiskError::Task { source }).and_then(|result| result);
+        let result = ended(task.await);
         if let Err(err) = &result {
             let text = daemon::report(err).to_string();
             for_task.disk.send_modify(|status| {
@@ -146,9 +155,18 @@ pub async fn bring_up(node: &Arc<Node>, looking: Looking) -> Rest {
         }
         result
     });
-    // The sender lives in the node, and all ways lead there.
-    drop(node.disk.subscribe().wait_for(|disk| disk.settled).await);
-    Rest(work)
+    let mut disk = node.disk.subscribe();
+    tokio::select! {
+        biased;
+        result = &mut work => ended(result).map(|()| Rest(None)),
+        // The sender lives in the node.
+        _ = disk.wait_for(|disk| disk.settled) => Ok(Rest(Some(work))),
+    }
+}
+
+/// A task's result, or that it was lost.
+fn ended<T>(result: Result<Result<T, DiskError>, JoinError>) -> Result<T, DiskError> {
+    result.map_err(|source| DiskError::Task { source }).and_then(|result| result)
 }
 
 fn run(node: &Node, looked: Looked, mounter: &dyn Mounter, runtime: &Handle) -> Result<(), DiskError> {
