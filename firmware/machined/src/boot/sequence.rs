@@ -192,7 +192,7 @@ fn mount_volumes(rest: oneshot::Receiver<disk::Rest>) -> Step {
 fn load_config(machine: &Arc<Machine>) -> Step {
     let machine = Arc::clone(machine);
     Step::new("loadConfig", OnError::Report, async move {
-        // It begins with STATE, while other volumes are still being mounted. The sender lives in the node.
+        // It begins with STATE; other volumes come later. The sender lives in the node.
         drop(machine.node.disk.subscribe().wait_for(|disk| disk.settled).await);
         // STATE has the time at which this node was last seen running, and certificates are made next.
         let clock = clock_floor(&machine);

@@ -1,6 +1,6 @@
 //! The system disk: found, judged, set up once, mounted.
 //!
-//! Both run once while booting: [`look`] finds the disk that the node booted from ([`find`]); [`bring_up`] reads its tables and
+//! Both run once while booting: [`look`] finds the disk that the node booted from ([`find`]) and reads its tables; [`bring_up`] reads
 //! META, lets `layout::plan` decide, carries the decision out ([`provision`]) and publishes `node.disk`.
 //!
 //! - [`find`]: from the root's mapping down to the disk; what the loader says; other disks with the same root;
