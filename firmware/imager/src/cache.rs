@@ -7,6 +7,7 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use crate::request::Error;
+use crate::room;
 use crate::step::{Step, file_error, make_folder};
 
 /// Returns the folder of a cached result, making it first with `make` when there is none.
@@ -17,6 +18,7 @@ pub fn get_or_make(step: &Step<'_>, cache: &Path, key: &str, make: impl FnOnce(&
     let shelf = cache.join(step.name);
     let place = shelf.join(key);
     if place.is_dir() {
+        room::used(&place);
         step.say(&format!("unchanged, from the cache ({})", &key[..12.min(key.len())]));
         return Ok(place);
     }

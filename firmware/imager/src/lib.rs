@@ -6,7 +6,8 @@
 //! - [`request`]: what to build ([`BuildRequest`]), who hears about it ([`Progress`]), what can go wrong ([`Error`])
 //! - [`board`]: board files, how they inherit, what an external board folder may add; [`files`]: what is taken from packages;
 //!   [`lock`]: which packages
-//! - [`step`]: one step's log, commands, heartbeat; [`cache`]: results kept by the hash of all their inputs ([`digest`])
+//! - [`step`]: one step's log, commands, heartbeat; [`cache`]: results kept by the hash of all their inputs ([`digest`]);
+//!   [`room`]: how large the cache may grow
 //! - the steps, in order: [`preflight`], [`kernel`] ([`kconfig`]), [`programs`], [`rootfs`] ([`checks`], [`elf`]), [`uki`], [`esp`],
 //!   [`disk`] ([`fat`], [`bmap`])
 //! - what is told about the result: [`manifest`], [`sbom`] and [`legal`] (both know the [`crates`]); [`compare`] says whether two results are
@@ -41,6 +42,7 @@ pub mod plain;
 pub mod preflight;
 pub mod programs;
 pub mod request;
+pub mod room;
 pub mod rootfs;
 pub mod sbom;
 pub mod step;

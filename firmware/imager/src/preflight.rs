@@ -2,10 +2,9 @@
 
 use std::path::Path;
 
-use nix::sys::statvfs::statvfs;
-
 use crate::context::Context;
 use crate::request::Error;
+use crate::room::{self, Wish};
 use crate::step::make_folder;
 
 const STEP: &str = "preflight";
@@ -58,10 +57,15 @@ pub fn run(context: &Context<'_>) -> Result<(), Error> {
     } else {
         (10 * GIB, "20 to 40 minutes with an empty cache on two cores")
     };
+    make_folder(STEP, &request.cache)?;
+    let freed = room::make(&request.cache, Wish::from_environment(space)?)?;
+    if freed.things > 0 {
+        step.say(&format!("removed {} things that nobody used lately from the cache, {} MiB", freed.things, freed.bytes >> 20));
+    }
     let mut problems = Vec::new();
     for (folder, needed) in [(&request.cache, space), (&context.out, 2 * GIB)] {
         make_folder(STEP, folder)?;
-        let free = free_bytes(folder).map_err(step.file_error("measure", folder))?;
+        let free = room::free_bytes(folder).map_err(step.file_error("measure", folder))?;
         if free < needed {
             problems.push(format!("{}: {} MiB free, {} MiB needed", folder.display(), free >> 20, needed >> 20));
         }
@@ -82,9 +86,4 @@ fn installed(tool: &str) -> bool {
     ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"]
         .iter()
         .any(|folder| Path::new(folder).join(tool).exists())
-}
-
-fn free_bytes(folder: &Path) -> std::io::Result<u64> {
-    let stat = statvfs(folder).map_err(std::io::Error::from)?;
-    Ok(stat.blocks_available() * stat.fragment_size())
 }

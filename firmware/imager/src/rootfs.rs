@@ -17,7 +17,7 @@ use crate::partitions::Partitions;
 use crate::programs::Programs;
 use crate::request::Error;
 use crate::step::{Step, copy_file, make_folder, read_text, write_file};
-use crate::{cache, checks, digest, elf, plain};
+use crate::{cache, checks, digest, elf, plain, room};
 
 const STEP: &str = "rootfs";
 /// Packages of the build root whose versions decide the file system's bytes.
@@ -126,6 +126,7 @@ pub fn unpack_all(context: &Context<'_>, step: &Step<'_>, packages: &[Package]) 
         .map(|package| {
             let place = shelf.join(&package.sha256);
             if place.is_dir() {
+                room::used(&place);
                 return Ok(place);
             }
             let deb = package.deb(&context.request.cache);

@@ -16,6 +16,9 @@ const BOARDS: [&str; 2] = ["qemu-x86_64", "qemu-arm64"];
 /// The other architecture: the root holds its standard library, its C compiler and its libraries.
 const CROSS: &str = "aarch64-unknown-linux-gnu";
 
+/// Bytes of disk that the compiler's output for all tests takes.
+const TESTS_NEED: u64 = 6 << 30;
+
 /// Which tests.
 #[derive(Debug, clap::Args)]
 pub struct TestArguments {
@@ -47,6 +50,7 @@ fn cargo() -> Command {
 
 /// Formatting, lints, house rules and host tests.
 fn host() -> Result<Counts> {
+    image::make_room(TESTS_NEED)?;
     let mut counts = Counts::default();
     counts.add(as_test("formatting", run(cargo().args(["fmt", "--all", "--", "--check"]))));
     counts.add(as_test("house rules", tidy::run()));

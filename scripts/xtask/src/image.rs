@@ -6,9 +6,12 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use imager::{BuildRequest, Built, LockState, PlainProgress, Profile};
+use imager::{BuildRequest, Built, LockState, PlainProgress, Profile, room::Wish};
 
 use crate::sealed;
+
+/// Where the cache is inside the root.
+const CACHE: &str = "/cache";
 
 /// What to build.
 #[derive(Debug, Clone, clap::Args)]
@@ -65,11 +68,20 @@ pub fn legal_info(arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
+/// Removes from the cache what was used least recently, when it outgrew its limit or the disk has less than `free` bytes.
+pub fn make_room(free: u64) -> Result<()> {
+    let freed = imager::room::make(Path::new(CACHE), Wish::from_environment(free)?).context("make room in the cache")?;
+    if freed.things > 0 {
+        println!("removed {} things that nobody used lately from the cache, {} MiB", freed.things, freed.bytes >> 20);
+    }
+    Ok(())
+}
+
 fn request(arguments: &Arguments) -> Result<BuildRequest> {
     let project = sealed::project().canonicalize().context("find the project's folder")?;
     let (lock, lock_state) = lock_in_force(&project);
     Ok(BuildRequest {
-        cache: PathBuf::from("/cache"),
+        cache: PathBuf::from(CACHE),
         out: project.join("out"),
         board: arguments.board.clone(),
         external: arguments.external.clone(),
