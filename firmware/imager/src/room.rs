@@ -23,6 +23,8 @@ const HOUR: Duration = Duration::from_secs(3600);
 const REST: Duration = HOUR;
 /// The same for what a command holds from its start to its end: build roots, vendored crates, temporary files.
 const LONG_REST: Duration = HOUR.saturating_mul(24);
+/// The same for kernels: they are small, and each is a quarter of an hour's work.
+const KERNEL_REST: Duration = HOUR.saturating_mul(24 * 14);
 /// Measuring walks through some hundred thousand files, so it is done this often at most while there is space.
 const PACE: Duration = HOUR;
 /// How many outputs of one crate stay: a library is compiled for tests, lints, features and both architectures.
@@ -149,7 +151,7 @@ fn collect(cache: &Path) -> Vec<Thing> {
                 entries(&shelf).iter().for_each(|target| collect_target(target, &mut things));
                 continue;
             }
-            "kernel" => (Cost::Minutes, REST),
+            "kernel" => (Cost::Minutes, KERNEL_REST),
             "root" => (Cost::Minutes, LONG_REST),
             "vendor" | "tmp" => (Cost::Seconds, LONG_REST),
             _ => (Cost::Seconds, REST),

@@ -71,7 +71,8 @@ fn results_go_after_their_rest() {
             ("esp/00ff/esp.img", DAY),
             ("esp/.busy", DAY),
             ("rootfs/aa/one", MINUTE),
-            ("kernel/cc/Image", DAY),
+            ("kernel/cc/Image", DAY * 7),
+            ("kernel/dd/Image", DAY * 15),
             ("vendor/dd/crates/lib.rs", DAY / 2),
             ("vendor/ee/crates/lib.rs", DAY * 2),
             ("tmp/run-1/disk.img", DAY * 2),
@@ -79,7 +80,7 @@ fn results_go_after_their_rest() {
             ("debs/1234.deb", DAY * 90),
             ("apt/lists/x", DAY * 90),
         ],
-        &["esp/00ff/esp.img", "kernel/cc/Image", "vendor/ee/crates/lib.rs", "tmp/run-1/disk.img"],
+        &["esp/00ff/esp.img", "kernel/dd/Image", "vendor/ee/crates/lib.rs", "tmp/run-1/disk.img"],
     );
 }
 

@@ -93,7 +93,7 @@ async fn run_with_input(mut spec: Spec, input: &[u8]) -> Finished {
 async fn settings() {
     let root = nix::unistd::geteuid().is_root();
     let mut spec = shell(
-        "cat; echo err >&2; ulimit -n; echo $PATH $A; cat /proc/self/oom_score_adj; grep -E '^(NoNewPrivs|Cap|Groups|Uid)' /proc/self/status",
+        "cat; echo err >&2; ulimit -n; echo $PATH $A; cat /proc/self/oom_score_adj; grep -E '^(NoNewPrivs|Cap|Groups|Uid|SigBlk|SigIgn)' /proc/self/status",
     );
     spec.stdin = Input::Pipe;
     spec.env = vec![("A".into(), "b".into())];
@@ -106,9 +106,11 @@ async fn settings() {
     }
     let done = run_with_input(spec, b"from stdin\n").await;
     assert!(done.exit.success(), "{done:?}");
-    for wanted in ["from stdin\nerr\n64\n", "/usr/sbin:/usr/bin:/sbin:/bin b\n500\n", "NoNewPrivs:\t1"] {
+    for wanted in ["from stdin\nerr\n64\n", "/usr/sbin:/usr/bin:/sbin:/bin b\n500\n", "NoNewPrivs:\t1", "SigBlk:\t0000000000000000"] {
         assert!(done.output.contains(wanted), "{wanted:?} is not in {:?}", done.output);
     }
+    let ignored = done.output.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("SigIgn:")?.trim(), 16).ok());
+    assert_eq!(ignored.map(|set| set & 1 << (Signal::SIGPIPE as i32 - 1)), Some(0), "this process ignores SIGPIPE: {done:?}");
     if root {
         let lines: Vec<&str> = done.output.lines().collect();
         assert!(lines.iter().filter(|l| l.starts_with("Cap")).all(|l| l.ends_with("\t0000000000000000")), "{lines:?}");
@@ -119,6 +121,9 @@ async fn settings() {
 async fn failures() {
     let error = spawn(&Spec::new("/nonexistent", ["x"])).expect_err("no such file");
     assert_eq!(error.to_string(), "start /nonexistent");
+    assert!(spawn(&Spec::new("/bin/sh", ["a\0b"])).is_err(), "no string for the kernel");
+    let nowhere = Spec { cgroup: Some("/nonexistent".into()), ..shell("exit 0") };
+    assert_eq!(spawn(&nowhere).expect_err("no such group").to_string(), "start /bin/sh: prepare the control group");
     let sink = Arc::new(Collect::new(1024));
     let child = spawn(&Spec { output: Some(sink.clone()), ..shell("echo up; exec sleep 1000") }).expect("started");
     let end = Instant::now() + LIMIT;

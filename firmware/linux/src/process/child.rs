@@ -1,13 +1,16 @@
-//! From a [`Spec`] to a running process: the part between fork and exec.
+//! From a [`Spec`] to a running process: what the child does to itself between its birth and its program.
 
 use std::{
-    fs::{File, OpenOptions},
+    ffi::{CString, OsStr, c_char},
+    fs::File,
     io::{self, PipeReader, PipeWriter},
-    os::{fd::AsRawFd, unix::process::CommandExt},
-    process::{Command, Stdio},
+    os::{
+        fd::{AsFd, AsRawFd, OwnedFd},
+        unix::ffi::OsStrExt,
+    },
 };
 
-use super::{Input, PATH, ProcessError, Spec, User};
+use super::{Input, PATH, ProcessError, Spec, User, clone};
 
 /// `_LINUX_CAPABILITY_VERSION_3`: two 32-bit words a set.
 const CAPABILITY_VERSION: u32 = 0x2008_0522;
@@ -23,46 +26,93 @@ pub(super) struct Started {
 
 /// Starts the process.
 ///
-/// The caller holds the reaper's lock: `Command::spawn` itself waits for a child whose exec failed.
+/// The caller holds the reaper's lock: a child that could not execute its program is waited for here.
 pub(super) fn start(spec: &Spec) -> Result<Started, ProcessError> {
     let failed = |what| move |source| ProcessError::Prepare { program: spec.program.clone(), what, source };
-    let mut command = Command::new(&spec.program);
-    if let Some(arg0) = &spec.arg0 {
-        command.arg0(arg0);
-    }
-    command.args(&spec.args).env_clear().env("PATH", PATH).envs(spec.env.iter().map(|(key, value)| (key, value)));
-    command.current_dir("/");
-    let stdin = match spec.stdin {
+    let (input, stdin) = match spec.stdin {
         Input::Pipe => {
             let (reader, writer) = io::pipe().map_err(failed("the input pipe"))?;
-            command.stdin(reader);
-            Some(writer)
+            (OwnedFd::from(reader), Some(writer))
         }
-        Input::Null => {
-            command.stdin(Stdio::null());
-            None
-        }
+        Input::Null => (null(true).map_err(failed("/dev/null"))?, None),
     };
-    let reader = if spec.output.is_some() {
+    let (output, reader) = if spec.output.is_some() {
         let (reader, writer) = io::pipe().map_err(failed("the output pipe"))?;
-        command.stdout(writer.try_clone().map_err(failed("the output pipe"))?).stderr(writer);
-        Some(reader)
+        (OwnedFd::from(writer), Some(reader))
     } else {
-        command.stdout(Stdio::null()).stderr(Stdio::null());
-        None
+        (null(false).map_err(failed("/dev/null"))?, None)
     };
-    let settings = Settings::new(spec).map_err(failed("the control group"))?;
-    // SAFETY: `Settings::apply` runs in the forked child of a multi-threaded process, so it may only make
-    // async-signal-safe calls. It makes raw system calls on plain numbers, on descriptors opened before the fork and on
-    // memory that it only reads; it neither allocates, frees, locks nor panics (no indexing, no unwrap).
-    unsafe { command.pre_exec(move || settings.apply()) };
-    let child = command.spawn().map_err(|source| ProcessError::Spawn { program: spec.program.clone(), source })?;
-    Ok(Started { pid: child.id(), stdin, output: reader })
+    let cgroup = spec.cgroup.as_ref().map(File::open).transpose().map_err(failed("the control group"))?;
+    let image = Image::new(spec).map_err(failed("the arguments"))?;
+    let settings = Settings::new(spec, [&input, &output, &output].map(AsRawFd::as_raw_fd));
+    let child = Becoming { pointers: image.pointers(), settings };
+    let pid = clone::start(&child, cgroup.as_ref().map(AsFd::as_fd));
+    let pid = pid.map_err(|source| ProcessError::Spawn { program: spec.program.clone(), source })?;
+    Ok(Started { pid, stdin, output: reader })
+}
+
+fn null(read: bool) -> io::Result<OwnedFd> {
+    File::options().read(read).write(!read).open("/dev/null").map(OwnedFd::from)
+}
+
+/// What is executed, as the kernel wants it.
+struct Image {
+    program: CString,
+    arguments: Vec<CString>,
+    environment: Vec<CString>,
+}
+
+impl Image {
+    /// # Errors
+    /// For a zero byte within a string.
+    fn new(spec: &Spec) -> io::Result<Self> {
+        let text = |text: &OsStr| CString::new(text.as_bytes()).map_err(io::Error::from);
+        let program = text(spec.program.as_os_str())?;
+        let arg0 = spec.arg0.as_deref().map_or_else(|| Ok(program.clone()), text)?;
+        let own = spec.env.iter().any(|(key, _)| key == "PATH");
+        let path = Some((OsStr::new("PATH"), OsStr::new(PATH))).filter(|_| !own);
+        let environment = path.into_iter().chain(spec.env.iter().map(|(key, value)| (key.as_os_str(), value.as_os_str())));
+        Ok(Self {
+            program,
+            arguments: std::iter::once(Ok(arg0)).chain(spec.args.iter().map(|word| text(word))).collect::<io::Result<_>>()?,
+            environment: environment.map(|(key, value)| text(&[key, value].join(OsStr::new("=")))).collect::<io::Result<_>>()?,
+        })
+    }
+
+    fn pointers(&self) -> Pointers<'_> {
+        let list = |texts: &[CString]| texts.iter().map(|text| text.as_ptr()).chain([std::ptr::null()]).collect();
+        Pointers { image: self, arguments: list(&self.arguments), environment: list(&self.environment) }
+    }
+}
+
+/// The lists that execve takes, each ended by a null pointer; they point into the image.
+struct Pointers<'a> {
+    image: &'a Image,
+    arguments: Vec<*const c_char>,
+    environment: Vec<*const c_char>,
+}
+
+struct Becoming<'a> {
+    pointers: Pointers<'a>,
+    settings: Settings,
+}
+
+impl clone::Becomes for Becoming<'_> {
+    /// Raw system calls on plain numbers, on descriptors opened before, and on memory that is only read.
+    fn become_program(&self) -> io::Error {
+        if let Err(error) = self.settings.apply() {
+            return error;
+        }
+        let Pointers { image, arguments, environment } = &self.pointers;
+        // SAFETY: a string and two lists of strings with their ends, all alive in the suspended parent.
+        unsafe { libc::execve(image.program.as_ptr(), arguments.as_ptr(), environment.as_ptr()) };
+        io::Error::last_os_error()
+    }
 }
 
 /// Everything the child does to itself, prepared so that it needs no memory.
 struct Settings {
-    cgroup: Option<File>,
+    stdio: [libc::c_int; 3],
     oom_score: Option<String>,
     rlimits: Vec<(libc::c_long, libc::rlimit64)>,
     user: Option<User>,
@@ -71,14 +121,10 @@ struct Settings {
 }
 
 impl Settings {
-    fn new(spec: &Spec) -> io::Result<Self> {
-        let cgroup = match &spec.cgroup {
-            Some(folder) => Some(OpenOptions::new().write(true).open(folder.join("cgroup.procs"))?),
-            None => None,
-        };
+    fn new(spec: &Spec, stdio: [libc::c_int; 3]) -> Self {
         let limits = spec.rlimits.iter();
-        Ok(Self {
-            cgroup,
+        Self {
+            stdio,
             oom_score: spec.oom_score_adj.map(|score| score.to_string()),
             rlimits: limits
                 .map(|(resource, value)| (*resource as libc::c_long, libc::rlimit64 { rlim_cur: *value, rlim_max: *value }))
@@ -86,17 +132,20 @@ impl Settings {
             user: spec.user,
             drop_capabilities: spec.drop_capabilities,
             no_new_privs: spec.no_new_privs,
-        })
+        }
     }
 
-    /// In the child, after fork. What needs root comes first; privileges go last.
+    /// In the child. What needs root comes first; privileges go last.
     fn apply(&self) -> io::Result<()> {
-        // SAFETY: takes no arguments. A forked child is no group leader, so it cannot fail.
+        // SAFETY: takes no arguments. A new child is no group leader, so it cannot fail.
         unsafe { libc::setsid() };
-        if let Some(procs) = &self.cgroup {
-            // "0" stands for the writer itself.
-            write_all(procs.as_raw_fd(), b"0")?;
+        for (number, descriptor) in (0..).zip(self.stdio) {
+            // SAFETY: plain numbers only; the child has a table of descriptors of its own. Ours are never 0 to 2: those are open
+            // from the start (Rust's runtime sees to it), so each copy loses its close-on-exec mark.
+            check(libc::c_long::from(unsafe { libc::dup2(descriptor, number) }))?;
         }
+        // SAFETY: the path is a constant with its terminating zero; the child has a working directory of its own.
+        check(libc::c_long::from(unsafe { libc::chdir(c"/".as_ptr()) }))?;
         if let Some(score) = &self.oom_score {
             write_oom_score(score.as_bytes())?;
         }
@@ -120,7 +169,20 @@ impl Settings {
             // SAFETY: plain numbers only.
             check(unsafe { libc::syscall(libc::SYS_prctl, libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) })?;
         }
-        Ok(())
+        default_signals()
+    }
+}
+
+/// As a program expects them: none ignored (ours ignores SIGPIPE; the others' handlers went with the clone), none blocked.
+fn default_signals() -> io::Result<()> {
+    // SAFETY: SIG_DFL is no handler; the child has a table of handlers of its own.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
+    // SAFETY: a set of signals is plain bits, and all zero is the empty one.
+    let none: libc::sigset_t = unsafe { std::mem::zeroed() };
+    // SAFETY: `none` is only read, no old mask is asked for.
+    match unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut()) } {
+        0 => Ok(()),
+        error => Err(io::Error::from_raw_os_error(error)),
     }
 }
 
@@ -158,7 +220,7 @@ fn drop_bounding_set() -> io::Result<()> {
     Ok(())
 }
 
-/// Groups, group, user, in this order. The raw calls change this thread only, and a forked child has no other.
+/// Groups, group, user, in this order. The raw calls change this thread only (the C library would have every thread of the parent do the same).
 fn become_user(user: User) -> io::Result<()> {
     // SAFETY: length 0: the list is not read.
     check(unsafe { libc::syscall(libc::SYS_setgroups, 0, std::ptr::null::<libc::gid_t>()) })?;

@@ -4,6 +4,7 @@
 //! entry into its table, so no exit status can be lost. `std::process` and `tokio::process` must not be used beside it.
 
 mod child;
+mod clone;
 mod output;
 mod reaper;
 
@@ -139,7 +140,7 @@ pub enum ProcessError {
     /// A descriptor for the child could not be made ready.
     #[error("start {program}: prepare {what}")]
     Prepare { program: PathBuf, what: &'static str, source: io::Error },
-    /// Fork, one of the settings in the child, or exec failed.
+    /// The child could not be made, one of its settings was refused, or its program not executed.
     #[error("start {program}")]
     Spawn { program: PathBuf, source: io::Error },
     /// The kernel refused a signal.
