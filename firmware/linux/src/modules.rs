@@ -18,9 +18,6 @@ use nix::{
     kmod::{ModuleInitFlags, finit_module},
 };
 
-/// What the kernel runs to ask for a module (`Documentation/admin-guide/sysctl/kernel.rst`).
-const HELPER: &str = "/proc/sys/kernel/modprobe";
-
 /// `MODULE_INIT_COMPRESSED_FILE` of `linux/module.h`.
 const COMPRESSED: u32 = 4;
 
@@ -36,8 +33,6 @@ pub enum ModuleError {
     Open { path: PathBuf, source: io::Error },
     #[error("load module {path}")]
     Load { path: PathBuf, source: io::Error },
-    #[error("change {HELPER}")]
-    Helper { source: io::Error },
 }
 
 /// The modules of one kernel on disk.
@@ -109,20 +104,6 @@ pub fn load(path: &Path, parameters: &str) -> Result<bool, ModuleError> {
         Err(Errno::EEXIST) => Ok(false),
         Err(errno) => Err(failed(errno.into())),
     }
-}
-
-/// Does `work` while the kernel asks nobody for modules. For the whole machine: nothing else may need one meanwhile.
-///
-/// # Errors
-/// [`ModuleError::Helper`].
-pub fn unasked<T>(work: impl FnOnce() -> T) -> Result<T, ModuleError> {
-    let fault = |source| ModuleError::Helper { source };
-    let helper = fs::read(HELPER).map_err(fault)?;
-    // An empty line: the kernel overlooks a write of no bytes.
-    fs::write(HELPER, b"\n").map_err(fault)?;
-    let result = work();
-    fs::write(HELPER, helper).map_err(fault)?;
-    Ok(result)
 }
 
 /// Whether the kernel takes modules from one file system only, and refuses others (LoadPin, enforced).

@@ -97,6 +97,7 @@ fn list(machine: &Arc<Machine>, looking: Looking) -> Vec<Phase> {
             vec![
                 step("startConsole", OnError::Report, start_console),
                 after_api(machine, "pinModules", "kernel modules are not pinned to the verified root", pin_modules),
+                after_api(machine, "workloadMounts", "something that workloads need is not mounted", workload_mounts),
                 after_api(machine, "remainingGroups", "after the API's start", remaining_groups),
             ],
         ),
@@ -133,7 +134,11 @@ fn tell(machine: &Machine, progress: &Progress<'_>) {
 }
 
 fn pseudo(_: &Arc<Machine>) -> Result<(), StepError> {
-    let missing = setup::other_mounts()?;
+    Ok(setup::other_mounts()?)
+}
+
+fn workload_mounts() -> Result<(), StepError> {
+    let missing = setup::workload_mounts()?;
     if !missing.is_empty() {
         log::info!(target: "boot", "not on this kernel or board: {}", missing.join(", "));
     }
@@ -144,14 +149,6 @@ fn clock_floor(machine: &Arc<Machine>) -> Result<(), StepError> {
     if let Some(text) = setup::clock_floor(&machine.release)? {
         log::warn!(target: "clock", "{text}");
         machine.node.warnings.push(text);
-    }
-    Ok(())
-}
-
-fn control_groups() -> Result<(), StepError> {
-    let missing = setup::control_groups()?;
-    if !missing.is_empty() {
-        log::warn!(target: "boot", "this kernel has no controllers {}", missing.join(", "));
     }
     Ok(())
 }
@@ -244,8 +241,12 @@ fn pin_modules() -> Result<(), StepError> {
 /// The groups that the API does not need; then the kernel need not hurry any more, whatever became of them.
 fn remaining_groups() -> Result<(), StepError> {
     let made = setup::remaining_groups();
-    let unhurried = setup::hurry_rcu(false);
-    Ok(made.and(unhurried)?)
+    setup::hurry_rcu(false)?;
+    let missing = made?;
+    if !missing.is_empty() {
+        log::warn!(target: "boot", "this kernel has no controllers {}", missing.join(", "));
+    }
+    Ok(())
 }
 
 /// What the kernel and the loader say about this boot.
@@ -283,8 +284,8 @@ fn start_all(machine: &Arc<Machine>) -> Step {
     let machine = Arc::clone(machine);
     Step::new("startServices", OnError::Fatal, async move {
         // Not in the reactor: the kernel takes its time for them.
-        let groups = tokio::task::spawn_blocking(control_groups).await.unwrap_or_else(|lost| Err(lost.into()));
-        if let Err(error) = groups {
+        let groups = tokio::task::spawn_blocking(|| Ok(setup::control_groups()?)).await;
+        if let Err(error) = groups.unwrap_or_else(|lost| Err(StepError::from(lost))) {
             let text = format!("control groups: {}", daemon::report(&*error));
             log::error!(target: "boot", "{text}");
             machine.node.warnings.push(text);

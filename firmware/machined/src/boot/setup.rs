@@ -33,6 +33,8 @@ pub const CLOCK_FILE: &str = "/system/state/clock";
 /// Whether RCU's grace periods are expedited (`kernel/ksysfs.c`).
 const RCU_EXPEDITED: &str = "/sys/kernel/rcu_expedited";
 
+/// What the API's control group needs.
+const API_CONTROLLERS: [&str; 2] = ["memory", "pids"];
 /// What control groups control, where the kernel can.
 const CONTROLLERS: [&str; 5] = ["cpu", "io", "memory", "pids", "cpuset"];
 
@@ -94,20 +96,22 @@ const FIRST: [Pseudo; 4] = [
     optional("/sys/firmware/efi/efivars", "efivarfs", DATA.union(Flags::RDONLY), ""),
 ];
 
-/// No tracefs and debugfs: nothing here needs them, and they show the kernel's inside.
-const REST: [Pseudo; 8] = [
-    pseudo("/dev/pts", "devpts", DEVICES, "mode=0620,ptmxmode=0666,gid=5"),
-    pseudo("/dev/shm", "tmpfs", DATA, "mode=1777"),
+/// What the node itself needs.
+const REST: [Pseudo; 4] = [
     pseudo("/run", "tmpfs", DATA, "mode=0755"),
     pseudo("/tmp", "tmpfs", DATA, "mode=1777,size=64M"),
     pseudo("/system", "tmpfs", DATA, "mode=0755"),
     pseudo("/sys/fs/cgroup", "cgroup2", DATA, "nsdelegate,memory_recursiveprot"),
-    optional("/sys/kernel/security", "securityfs", DATA, ""),
-    optional("/sys/fs/pstore", "pstore", DATA, ""),
 ];
 
-/// Its first mount asks for a module that no kernel of ours has, which would start `/sbin/modprobe` for nothing.
-const BPF: [Pseudo; 1] = [optional("/sys/fs/bpf", "bpf", DATA, "mode=0700")];
+/// What workloads and tools look for. No tracefs and debugfs: nothing here needs them, and they show the kernel's inside.
+const FOR_WORKLOADS: [Pseudo; 5] = [
+    pseudo("/dev/pts", "devpts", DEVICES, "mode=0620,ptmxmode=0666,gid=5"),
+    pseudo("/dev/shm", "tmpfs", DATA, "mode=1777"),
+    optional("/sys/kernel/security", "securityfs", DATA, ""),
+    optional("/sys/fs/pstore", "pstore", DATA, ""),
+    optional("/sys/fs/bpf", "bpf", DATA, "mode=0700"),
+];
 
 /// Folders on the fresh tmpfs trees: path, mode, group.
 const FOLDERS: [(&str, u32, u32); 8] = [
@@ -149,20 +153,26 @@ pub fn first_mounts() -> Result<(), SetupError> {
     mount_all(&FIRST).map(drop)
 }
 
-/// Mounts the rest and makes the folders on it; gives the optional ones that this kernel does not have.
+/// Mounts what the node needs besides and makes the folders on it.
 ///
 /// # Errors
-/// [`SetupError::Mount`], [`SetupError::Module`], [`SetupError::Folder`].
-pub fn other_mounts() -> Result<Vec<&'static str>, SetupError> {
-    let mut missing = mount_all(&REST)?;
-    missing.extend(linux::modules::unasked(|| mount_all(&BPF))??);
+/// [`SetupError::Mount`], [`SetupError::Folder`].
+pub fn other_mounts() -> Result<(), SetupError> {
+    mount_all(&REST)?;
     for (path, mode, group) in FOLDERS {
         let made = make_folder(Path::new(path), mode, group);
         made.map_err(|source| SetupError::Folder { path: path.into(), source })?;
     }
     // Services get their own mount namespaces, and what the node mounts later must reach them.
-    mount::make_shared(Path::new("/"))?;
-    Ok(missing)
+    Ok(mount::make_shared(Path::new("/"))?)
+}
+
+/// Mounts what only workloads and tools look for; gives the optional ones that this kernel does not have.
+///
+/// # Errors
+/// [`SetupError::Mount`].
+pub fn workload_mounts() -> Result<Vec<&'static str>, SetupError> {
+    mount_all(&FOR_WORKLOADS)
 }
 
 fn mount_all(list: &[Pseudo]) -> Result<Vec<&'static str>, SetupError> {
@@ -254,38 +264,40 @@ pub fn save_clock() -> Result<(), SetupError> {
 }
 
 /// The control groups that the API's services need, controllers from the top down. PID 1 stays in the root group, where no
-/// rule forbids it, until [`remaining_groups`]. Gives the controllers that this kernel does not have.
+/// rule forbids it, until [`remaining_groups`].
 ///
 /// # Errors
 /// [`SetupError::Cgroup`].
-pub fn control_groups() -> Result<Vec<&'static str>, SetupError> {
-    let missing = Cgroup::at("").enable(&CONTROLLERS)?;
-    let system = group_with_children("system")?;
+pub fn control_groups() -> Result<(), SetupError> {
+    let missing = Cgroup::at("").enable(&API_CONTROLLERS)?;
+    let system = Cgroup::at("system");
+    system.create()?;
+    system.enable(&API_CONTROLLERS)?;
     if !missing.contains(&"memory") {
         // What a service below asks for counts only as far as its parent grants it.
         system.write("memory.min", MEMORY_MIN)?;
     }
-    Ok(missing)
+    Ok(())
 }
 
-/// The groups that workloads will need, and one for PID 1. The kernel lets every processor pass a quiet point before it
-/// moves a process, and no thread or process begins meanwhile: this blocks for long.
+/// The groups and controllers that workloads will need, and a group for PID 1; gives the controllers that this kernel does not
+/// have. The kernel lets every processor pass a quiet point before it moves a process, and no thread or process begins meanwhile:
+/// this blocks for long.
 ///
 /// # Errors
 /// [`SetupError::Cgroup`].
-pub fn remaining_groups() -> Result<(), SetupError> {
-    group_with_children("podruntime")?;
+pub fn remaining_groups() -> Result<Vec<&'static str>, SetupError> {
+    let missing = Cgroup::at("").enable(&CONTROLLERS)?;
+    for name in ["system", "podruntime"] {
+        let group = Cgroup::at(name);
+        group.create()?;
+        group.enable(&CONTROLLERS)?;
+    }
     let init = Cgroup::at("init");
     init.create()?;
     if init.path().join("memory.min").exists() {
         init.write("memory.min", MEMORY_MIN)?;
     }
-    Ok(init.enter(0)?)
-}
-
-fn group_with_children(name: &str) -> Result<Cgroup, SetupError> {
-    let group = Cgroup::at(name);
-    group.create()?;
-    group.enable(&CONTROLLERS)?;
-    Ok(group)
+    init.enter(0)?;
+    Ok(missing)
 }

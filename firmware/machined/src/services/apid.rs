@@ -36,8 +36,9 @@ const RESTART_PAUSE: Duration = Duration::from_secs(5);
 const SETTLE: Duration = Duration::from_millis(20);
 /// Longest wait for apid to take what it is told; one that does not is started anew.
 const TELL_LIMIT: Duration = Duration::from_secs(5);
-/// Health check: pause until the first success, then between checks, and the limit of one.
-const FIRST_CHECK: Duration = Duration::from_millis(20);
+/// Health check: pause until the first success (clients who wait for the API are served meanwhile), then between checks, and the
+/// limit of one.
+const FIRST_CHECK: Duration = Duration::from_millis(250);
 const CHECK_PERIOD: Duration = Duration::from_secs(5);
 const CHECK_LIMIT: Duration = Duration::from_millis(500);
 /// A failure is reported only after this long, because a process takes a moment to listen.
