@@ -105,7 +105,7 @@ fn live() -> Result<PowerAction, InitError> {
     );
     let (logs, consoles) = start_log();
     // Everything waits for what is on the disk, and the look for it needs nothing of what comes before its turn.
-    let looking = runtime.spawn_blocking(disk::look);
+    let looking = disk::look(runtime.handle());
     let (machine, commands, pings) = machine(logs, consoles);
     runtime.block_on(mainloop::run(machine, looking, commands, pings))
 }

@@ -63,15 +63,13 @@ impl Manager {
     async fn find(self: &Arc<Self>, inline: Vec<String>) {
         let mut turn = self.turn.lock().await;
         let state = self.clone();
-        let stored = blocking(move || store::load(&state.folder).map_err(|error| daemon::report(&error).to_string())).await;
-        match stored {
-            Ok(Some(text)) => {
-                match parse(text).await {
-                    Ok((text, parsed)) => self.activate(&mut turn, text, "state", parsed).await,
-                    Err(problems) => self.unusable(format!("the configuration on STATE is not valid: {problems}")),
-                }
-                return;
-            }
+        let stored = blocking(move || {
+            let stored = store::load(&state.folder).map_err(|error| daemon::report(&error).to_string())?;
+            let checked = |text| check(text).map_err(|problems| format!("the configuration on STATE is not valid: {problems}"));
+            stored.map(checked).transpose()
+        });
+        match stored.await {
+            Ok(Some((text, parsed))) => return self.activate(&mut turn, text, "state", parsed).await,
             Ok(None) => {}
             Err(error) => return self.unusable(error),
         }
@@ -248,11 +246,14 @@ fn done(mode: ApplyMode) -> &'static str {
 
 /// Checks a configuration; a large one takes its time.
 async fn parse(text: String) -> Result<(String, Parsed), String> {
-    blocking(move || match Config::parse(&text) {
+    blocking(move || check(text)).await
+}
+
+fn check(text: String) -> Result<(String, Parsed), String> {
+    match Config::parse(&text) {
         Ok(parsed) => Ok((text, parsed)),
         Err(problems) => Err(problems.to_string()),
-    })
-    .await
+    }
 }
 
 /// Runs blocking work off the reactor; a panic in it is an error.

@@ -37,6 +37,7 @@ use linux::block::{Access, Device, DeviceError, DiskFault};
 use log::{info, warn};
 use tokio::{
     runtime::Handle,
+    sync::oneshot,
     task::{JoinError, JoinHandle},
 };
 
@@ -81,7 +82,7 @@ pub enum DiskError {
 
 /// The system disk as it is found: nothing is written yet.
 #[derive(Debug)]
-pub struct Looked {
+struct Looked {
     booted: Booted,
     set: PartitionSet,
     arch: Arch,
@@ -89,15 +90,36 @@ pub struct Looked {
     tables: Tables,
 }
 
-/// The look for the disk, on a thread of its own.
-pub type Looking = JoinHandle<Result<Looked, DiskError>>;
+/// The look for the disk, on a thread that sets it up as soon as it is told to: what is found goes on without waiting for the
+/// reactor, which has much else to do then.
+#[derive(Debug)]
+pub struct Looking {
+    go: oneshot::Sender<Go>,
+    work: JoinHandle<Result<(), DiskError>>,
+}
 
-/// Finds the system disk, opens it, reads its tables and the image's partition set. Blocks; needs `/dev`, `/proc` and
-/// `/sys` with the firmware's variables.
-///
-/// # Errors
-/// [`DiskError`].
-pub fn look() -> Result<Looked, DiskError> {
+/// The word to set the disk up.
+#[derive(Debug)]
+struct Go {
+    node: Arc<Node>,
+    runtime: Handle,
+}
+
+/// Begins to look for the system disk. Needs `/dev`, `/proc` and `/sys` with the firmware's variables.
+#[must_use]
+pub fn look(runtime: &Handle) -> Looking {
+    let (go, told) = oneshot::channel();
+    let work = runtime.spawn_blocking(move || {
+        let looked = find_system_disk();
+        // Boot may end before it comes to the disk.
+        let Ok(Go { node, runtime }) = told.blocking_recv() else { return Ok(()) };
+        run(&node, looked?, &volumes::KernelVolumes::new(runtime.clone()), &runtime)
+    });
+    Looking { go, work }
+}
+
+/// Finds the system disk, opens it, reads its tables and the image's partition set.
+fn find_system_disk() -> Result<Looked, DiskError> {
     let booted = find::booted().map_err(|source| DiskError::Find { source })?;
     let set = partition_set()?;
     let arch = Arch::running().ok_or(DiskError::Architecture)?;
@@ -136,14 +158,12 @@ impl Rest {
 /// # Errors
 /// [`DiskError`] when looking or acting failed; it is published as the problem too. A later boot resumes.
 pub async fn bring_up(node: &Arc<Node>, looking: Looking) -> Result<Rest, DiskError> {
-    let (for_task, for_volumes) = (Arc::clone(node), tokio::runtime::Handle::current());
+    let Looking { go, work } = looking;
+    // Nobody hears it when the look was lost, which is told next.
+    let _ = go.send(Go { node: Arc::clone(node), runtime: Handle::current() });
+    let for_task = Arc::clone(node);
     let mut work = tokio::spawn(async move {
-        let looked = ended(looking.await);
-        let node = Arc::clone(&for_task);
-        // Disk I/O and waiting for mkfs never happen on the reactor's thread.
-        let task =
-            tokio::task::spawn_blocking(move || run(&node, looked?, &volumes::KernelVolumes::new(for_volumes.clone()), &for_volumes));
-        let result = ended(task.await);
+        let result = ended(work.await);
         if let Err(err) = &result {
             let text = daemon::report(err).to_string();
             for_task.disk.send_modify(|status| {

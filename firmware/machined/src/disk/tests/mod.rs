@@ -263,7 +263,7 @@ fn tables_take_two_requests_and_a_bad_sector_beside_them_hides_neither() {
 #[tokio::test]
 async fn a_disk_that_cannot_be_looked_at_is_nobody_s_to_take_over() {
     let (node, _commands) = crate::node::Node::new();
-    let result = super::bring_up(&node, tokio::task::spawn_blocking(super::look)).await;
+    let result = super::bring_up(&node, super::look(&tokio::runtime::Handle::current())).await;
     assert!(result.is_err(), "the root of this machine is none of ours");
     let disk = node.disk.borrow();
     assert!(disk.problem.is_some() && disk.state_lost && disk.settled, "{disk:?}");
