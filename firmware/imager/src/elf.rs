@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use object::elf::{DT_NEEDED, DT_RUNPATH, FileHeader64, PT_INTERP};
+use object::elf::{DT_NEEDED, DT_RUNPATH, ET_EXEC, FileHeader64, PT_INTERP};
 use object::read::elf::{Dyn as _, FileHeader as _, ProgramHeader as _};
 use object::{Endianness, StringTable};
 
@@ -25,6 +25,19 @@ pub struct Wants {
     pub run_path: Vec<String>,
     /// The machine it is for.
     pub machine: u16,
+    /// A program that wants to be at one address, known to everybody.
+    pub fixed: bool,
+}
+
+/// What keeps a program from being one that needs no other file and may be anywhere in memory; empty when nothing does.
+#[must_use]
+pub fn not_alone(wants: &Wants) -> Vec<String> {
+    let mut problems: Vec<String> = wants.interpreter.iter().map(|loader| format!("needs the loader {loader}")).collect();
+    problems.extend(wants.libraries.iter().map(|library| format!("needs the library {library}")));
+    if wants.fixed {
+        problems.push("is at a fixed address".to_owned());
+    }
+    problems
 }
 
 /// Checks every ELF file below `tree` but kernel modules; every problem found, sorted.
@@ -88,7 +101,7 @@ pub fn wants(data: &[u8]) -> Result<Wants, object::read::Error> {
     let header = FileHeader64::<Endianness>::parse(data)?;
     let endian = header.endian()?;
     let segments = header.program_headers(endian, data)?;
-    let mut wants = Wants { machine: header.e_machine(endian), ..Wants::default() };
+    let mut wants = Wants { machine: header.e_machine(endian), fixed: header.e_type(endian) == ET_EXEC, ..Wants::default() };
     for segment in segments {
         if segment.p_type(endian) == PT_INTERP
             && let Ok(bytes) = segment.data(endian, data)
@@ -113,7 +126,7 @@ pub fn wants(data: &[u8]) -> Result<Wants, object::read::Error> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Wants, missing, wants};
+    use super::{Wants, missing, not_alone, wants};
     use crate::board::Arch;
     use std::fs;
     use std::path::Path;
@@ -125,6 +138,14 @@ mod tests {
         assert!(found.interpreter.is_some());
         assert!(found.libraries.iter().any(|name| name == "libc.so.6"), "{found:?}");
         assert!(wants(b"\x7fELFbroken").is_err());
+    }
+
+    #[test]
+    fn a_program_alone_needs_nothing_and_may_be_anywhere() {
+        assert!(not_alone(&Wants::default()).is_empty());
+        let own = fs::read(std::env::current_exe().expect("a path")).expect("readable");
+        assert!(not_alone(&wants(&own).expect("an ELF file")).iter().any(|problem| problem == "needs the library libc.so.6"));
+        assert_eq!(not_alone(&Wants { fixed: true, ..Wants::default() }), ["is at a fixed address"]);
     }
 
     #[track_caller]
@@ -140,6 +161,7 @@ mod tests {
             libraries: libraries.iter().map(|name| (*name).to_owned()).collect(),
             run_path: run_path.iter().map(|name| (*name).to_owned()).collect(),
             machine: object::elf::EM_X86_64,
+            fixed: false,
         };
         assert_eq!(missing(folder.path(), Path::new("usr/bin/x"), &wants, Arch::X86_64), expected);
     }

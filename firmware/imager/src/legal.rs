@@ -80,16 +80,22 @@ fn image_packages(context: &Context<'_>, step: &Step<'_>) -> Result<Vec<(Package
     Ok(packages.into_iter().zip(unpacked).collect())
 }
 
-/// Packages of the build root whose files are in the image: loader and stub, and the Rust standard library.
+/// Packages of the build root whose files are in the image: loader and stub, and what is linked into our program: the standard
+/// libraries of Rust and C, and the compiler's own.
 ///
 /// # Errors
 /// As [`lock::read`].
 pub fn build_root_packages(context: &Context<'_>) -> Result<Vec<Package>, Error> {
     let arch = context.board.arch.debian();
+    let cross = format!("-dev-{arch}-cross");
+    let compilers = |name: &str| name.starts_with("libgcc-") && (name.ends_with("-dev") || name.ends_with(&cross));
+    let wanted = |package: &Package| match package.name.as_str() {
+        "systemd-boot-efi" | "libstd-rust-web-dev" | "libc6-dev" => package.arch == arch,
+        name => compilers(name) && (package.arch == arch || name.ends_with(&cross)),
+    };
     let mut found = Vec::new();
     for path in context.locks() {
-        let named = |package: &Package| package.name == "systemd-boot-efi" || package.name == "libstd-rust-web-dev";
-        found.extend(lock::read(&path)?.into_iter().filter(|package| package.set == "root" && named(package) && package.arch == arch));
+        found.extend(lock::read(&path)?.into_iter().filter(|package| package.set == "root" && wanted(package)));
     }
     Ok(found)
 }

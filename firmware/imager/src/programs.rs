@@ -2,15 +2,26 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::board::Arch;
 use crate::context::Context;
-use crate::digest;
 use crate::request::{BuildRequest, Error, Profile, Progress};
-use crate::step::{Step, copy_file, make_folder};
+use crate::step::{Step, copy_file, file_error, make_folder, write_file};
+use crate::{digest, elf};
 
 const STEP: &str = "programs";
+
+/// The C library inside, at an address that the kernel chooses: docs/decisions/0017.
+const WITH_C_LIBRARY: &str = "-Ctarget-feature=+crt-static";
+
+/// The compiler does not know that this target can have that, and asks for a program with a fixed address.
+const ARM64_LINKER: &str = r#"#!/bin/bash
+arguments=()
+for argument; do case $argument in -static | -no-pie) ;; *) arguments+=("$argument") ;; esac; done
+exec aarch64-linux-gnu-gcc -static-pie "${arguments[@]}"
+"#;
 
 /// What was compiled.
 #[derive(Debug, Clone)]
@@ -32,10 +43,27 @@ pub fn build(context: &Context<'_>) -> Result<Programs, Error> {
     let profile = context.request.profile.name();
     let arch = context.board.arch;
     step.say(&format!("compiling keelson for {arch} ({profile})"));
-    let keelson = compile(context, &step, "keelson", arch, context.request.profile, &[])?;
+    let keelson = compile(context, &step, "keelson", arch, context.request.profile, &[WITH_C_LIBRARY])?;
     let (size, keelson_sha256) = digest::file(STEP, &keelson)?;
+    must_be_alone(&step, &keelson)?;
     step.say(&format!("keelson has {} KiB", size / 1024));
     Ok(Programs { keelson, keelson_sha256, sources: sources(&context.request.project)? })
+}
+
+/// A linker that was told otherwise makes a program all the same.
+fn must_be_alone(step: &Step<'_>, program: &Path) -> Result<(), Error> {
+    let data = fs::read(program).map_err(step.file_error("read", program))?;
+    let wants = elf::wants(&data).map_err(|error| step.input_error(program, error.to_string()))?;
+    let problems = elf::not_alone(&wants);
+    if problems.is_empty() {
+        return Ok(());
+    }
+    Err(Error::Refused {
+        step: STEP,
+        what: format!("{} is not linked as a static position-independent program", program.display()),
+        problems,
+        help: "a dependency may bring a shared library; docs/decisions/0017 says why there is none".to_owned(),
+    })
 }
 
 /// Compiles `keelctl` for the machine that builds; it lands in `<out>/keelctl`. Apart from the image, which does not wait
@@ -49,7 +77,7 @@ pub fn client(request: &BuildRequest, progress: &dyn Progress) -> Result<PathBuf
     step.say("compiling keelctl for this machine");
     // The build root is always x86_64.
     // With the C library inside: this machine's may be older than the build root's.
-    let keelctl = compile(context, &step, "keelctl", Arch::X86_64, Profile::Fast, &["-Ctarget-feature=+crt-static"])?;
+    let keelctl = compile(context, &step, "keelctl", Arch::X86_64, Profile::Fast, &[WITH_C_LIBRARY])?;
     make_folder(STEP, &context.request.out)?;
     let place = context.request.out.join("keelctl");
     // Not written over: someone may be running it.
@@ -84,7 +112,7 @@ fn compile(context: &Context<'_>, step: &Step<'_>, package: &str, arch: Arch, pr
         .env(format!("CFLAGS_{}", arch.triple().replace('-', "_")), c_flags(context));
     if arch == Arch::Arm64 {
         command
-            .env("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER", "aarch64-linux-gnu-gcc")
+            .env("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER", arm64_linker(&target)?)
             .env("CC_aarch64_unknown_linux_gnu", "aarch64-linux-gnu-gcc")
             .env("PKG_CONFIG_ALLOW_CROSS", "1")
             .env("PKG_CONFIG_LIBDIR_aarch64_unknown_linux_gnu", "/usr/lib/aarch64-linux-gnu/pkgconfig:/usr/share/pkgconfig");
@@ -109,6 +137,14 @@ fn compile(context: &Context<'_>, step: &Step<'_>, package: &str, arch: Arch, pr
     command.args(own);
     step.run(&mut command)?;
     Ok(target.join(arch.triple()).join(profile).join(package))
+}
+
+/// Puts the linker into the compiler's folder.
+fn arm64_linker(target: &Path) -> Result<PathBuf, Error> {
+    let place = target.join("aarch64-static-pie");
+    write_file(STEP, &place, ARM64_LINKER)?;
+    fs::set_permissions(&place, fs::Permissions::from_mode(0o755)).map_err(file_error(STEP, "make executable", &place))?;
+    Ok(place)
 }
 
 fn cargo_home(context: &Context<'_>) -> PathBuf {
