@@ -11,12 +11,20 @@ use anyhow::{Context, Result, ensure};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::json;
 
-use crate::{Api, Machine, TestVm, api::wait_for, limits};
+use crate::{Api, Machine, Serial, TestVm, api::wait_for, limits};
 
 /// Connections that wait for a guest's first sign at the same time; later ones take the place of the first.
 const PROBES: usize = 20;
 /// Pause between two looks at what became of them.
 const LOOK: Duration = Duration::from_millis(5);
+
+/// What a console says once PID 1 runs, and once a link has an address. Before that there is nobody to answer, and asking costs the
+/// processors that the guest boots on.
+const ALIVE: &str = "boot: Keelson ";
+const ADDRESS: &str = "manager: link ";
+/// Longest wait for an address after PID 1's first line, and for that line: fixed addresses are not told, and firmware takes its time.
+const ADDRESS_PATIENCE: Duration = Duration::from_secs(2);
+const ALIVE_PATIENCE: Duration = Duration::from_secs(10);
 
 /// A generated configuration and the keys to the node that has it.
 #[derive(Debug)]
@@ -111,6 +119,7 @@ fn answer(vm: &mut TestVm, what: &str, connect: impl Fn(TcpStream) -> Result<Api
 /// node busy with those that come after. QEMU's own table tells when one of those that say nothing was taken; it does not tell
 /// which, but then the newest is, or will be at once.
 fn taken(vm: &mut TestVm) -> Result<TcpStream> {
+    wait_for_address(vm)?;
     let (mut probes, mut monitor) = (VecDeque::new(), vm.monitor()?);
     let (start, mut probed) = (Instant::now(), None::<Instant>);
     loop {
@@ -129,6 +138,29 @@ fn taken(vm: &mut TestVm) -> Result<TcpStream> {
             return probes.pop_back().context("the guest took a connection that is not ours");
         }
         // A guest takes milliseconds; to make another connection meanwhile would only be more work for it.
+        thread::sleep(LOOK);
+    }
+}
+
+/// Waits until it is worth asking, as far as a console tells.
+fn wait_for_address(vm: &mut TestVm) -> Result<()> {
+    if matches!(vm.machine.serial, Serial::Stuck) {
+        return Ok(());
+    }
+    let (start, mut alive) = (Instant::now(), None::<Instant>);
+    loop {
+        vm.must_run()?;
+        let text = vm.serial.text();
+        if alive.is_none() && text.contains(ALIVE) {
+            alive = Some(Instant::now());
+        }
+        let patient = match alive {
+            Some(at) => at.elapsed() < ADDRESS_PATIENCE,
+            None => start.elapsed() < ALIVE_PATIENCE,
+        };
+        if text.contains(ADDRESS) || !patient {
+            return Ok(());
+        }
         thread::sleep(LOOK);
     }
 }

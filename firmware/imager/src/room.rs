@@ -19,8 +19,11 @@ use crate::step::file_error;
 const STEP: &str = "cache";
 const GIB: u64 = 1 << 30;
 const HOUR: Duration = Duration::from_secs(3600);
-/// What a result, or a part of a compiler's output, must have lain unused for: longer than a build reads it.
+/// What a result must have lain unused for: longer than a build reads it. On a disk that is short of space the parts of a compiler's
+/// output too; else those stay for longer, because nothing tells which of them a later build will want.
 const REST: Duration = HOUR;
+/// What they must have lain unused for otherwise.
+const PARTS_REST: Duration = HOUR.saturating_mul(48);
 /// The same for what a command holds from its start to its end: build roots, vendored crates, temporary files.
 const LONG_REST: Duration = HOUR.saturating_mul(24);
 /// The same for kernels: they are small, and each is a quarter of an hour's work.
@@ -87,7 +90,8 @@ pub fn make(cache: &Path, wish: Wish) -> Result<Freed, Error> {
         return Ok(Freed::default());
     }
     let mut freed = Freed::default();
-    for thing in choose(collect(cache), excess) {
+    let parts = if short > 0 { REST } else { PARTS_REST };
+    for thing in choose(collect(cache, parts), excess) {
         if remove(&thing) {
             freed.things += 1;
             freed.bytes += thing.bytes;
@@ -142,13 +146,13 @@ fn choose(mut things: Vec<Thing>, excess: u64) -> Vec<Thing> {
     things
 }
 
-/// Everything that has rested long enough.
-fn collect(cache: &Path) -> Vec<Thing> {
+/// Everything that has rested long enough; `parts` is how long parts of a compiler's output must have.
+fn collect(cache: &Path, parts: Duration) -> Vec<Thing> {
     let mut things = Vec::new();
     for shelf in entries(cache).into_iter().filter(|path| !LEFT_ALONE.contains(&name(path).as_str())) {
         let (cost, rest) = match name(&shelf).as_str() {
             "targets" => {
-                entries(&shelf).iter().for_each(|target| collect_target(target, &mut things));
+                entries(&shelf).iter().for_each(|target| collect_target(target, parts, &mut things));
                 continue;
             }
             "kernel" => (Cost::Minutes, KERNEL_REST),
@@ -164,7 +168,7 @@ fn collect(cache: &Path) -> Vec<Thing> {
 }
 
 /// The compiler's output for one checkout: whole when it is not used any more, and by its parts.
-fn collect_target(target: &Path, things: &mut Vec<Thing>) {
+fn collect_target(target: &Path, rest: Duration, things: &mut Vec<Thing>) {
     let whole = thing(vec![target.to_owned()], Cost::Minutes, None);
     if whole.idle >= LONG_REST {
         things.push(whole);
@@ -176,7 +180,7 @@ fn collect_target(target: &Path, things: &mut Vec<Thing>) {
         }
         let states = entries(&folder.join("incremental")).into_iter().map(|path| vec![path]);
         let parts = states.chain(followed(&folder.join("deps"))).chain(followed(&folder.join("build")));
-        things.extend(parts.map(|paths| thing(paths, Cost::Seconds, Some(folder.clone()))).filter(|thing| thing.idle >= REST));
+        things.extend(parts.map(|paths| thing(paths, Cost::Seconds, Some(folder.clone()))).filter(|thing| thing.idle >= rest));
     }
 }
 
@@ -194,7 +198,7 @@ fn followed(folder: &Path) -> Vec<Vec<PathBuf>> {
         .into_values()
         .flat_map(|outputs| {
             let mut outputs: Vec<_> = outputs.into_values().collect();
-            outputs.sort_by_cached_key(|paths| paths.iter().filter_map(|path| idle(path)).min());
+            outputs.sort_by_cached_key(|paths| paths.iter().filter_map(|path| weigh(path).newest.map(since)).min());
             outputs.into_iter().skip(KEPT_OUTPUTS)
         })
         .collect()
@@ -221,7 +225,8 @@ fn remove(thing: &Thing) -> bool {
     thing.paths.iter().filter(|path| !gone(path)).count() == 0
 }
 
-/// How much space something takes and when anything of it was last changed.
+/// How much space something takes and when anything of it was last changed or read. The kernel notes the first reading after a change
+/// and then one a day (`relatime`).
 #[derive(Debug, Clone, Copy, Default)]
 struct Weight {
     bytes: u64,
@@ -237,11 +242,15 @@ impl Weight {
 /// What is unreadable, or gone meanwhile, weighs nothing; a file with several names weighs its share for each.
 fn weigh(path: &Path) -> Weight {
     let Ok(metadata) = fs::symlink_metadata(path) else { return Weight::default() };
-    let own = Weight { bytes: metadata.blocks() * 512 / metadata.nlink().max(1), newest: metadata.modified().ok() };
-    if !metadata.is_dir() || is_root(path) {
+    if !metadata.is_dir() {
+        let newest = metadata.modified().ok().max(metadata.accessed().ok());
+        return Weight { bytes: metadata.blocks() * 512 / metadata.nlink().max(1), newest };
+    }
+    // Folders are read by this very walk.
+    let own = Weight { bytes: metadata.blocks() * 512, newest: metadata.modified().ok() };
+    if is_root(path) {
         return own;
     }
-    let own = Weight { bytes: metadata.blocks() * 512, ..own };
     let below = entries(path).into_iter().filter(|path| !mounted_elsewhere(path));
     below.map(|path| weigh(&path)).fold(own, Weight::and)
 }

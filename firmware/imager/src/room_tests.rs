@@ -1,3 +1,4 @@
+use std::fs::FileTimes;
 use std::io;
 
 use super::*;
@@ -45,7 +46,8 @@ impl Cache {
             // The folders too: adding the last file changed them.
             let path = cache.path(file);
             for path in path.ancestors().take_while(|path| *path != cache.0.path()) {
-                File::open(path)?.set_modified(SystemTime::now() - *idle)?;
+                let then = SystemTime::now() - *idle;
+                File::open(path)?.set_times(FileTimes::new().set_accessed(then).set_modified(then))?;
             }
         }
         Ok(cache)
@@ -56,10 +58,13 @@ impl Cache {
     }
 }
 
-/// What is left of `files` when as much goes as may.
-fn check(files: &[(&str, Duration)], gone: &[&str]) {
+/// More than any disk has: everything that may goes.
+const ALL: u64 = u64::MAX;
+
+/// What is gone of `files` when so many bytes are to be free and the cache is to be empty.
+fn check(free: u64, files: &[(&str, Duration)], gone: &[&str]) {
     let cache = Cache::with(files).unwrap();
-    make(cache.0.path(), Wish { limit: 0, free: 0 }).unwrap();
+    make(cache.0.path(), Wish { limit: 0, free }).unwrap();
     let missing: Vec<&str> = files.iter().map(|(file, _)| *file).filter(|file| !cache.path(file).exists()).collect();
     assert_eq!(missing, gone);
 }
@@ -67,6 +72,7 @@ fn check(files: &[(&str, Duration)], gone: &[&str]) {
 #[test]
 fn results_go_after_their_rest() {
     check(
+        0,
         &[
             ("esp/00ff/esp.img", DAY),
             ("esp/.busy", DAY),
@@ -87,6 +93,7 @@ fn results_go_after_their_rest() {
 #[test]
 fn of_a_compiler_s_output_goes_what_was_followed() {
     check(
+        ALL,
         &[
             ("targets/used/checkout", MINUTE),
             ("targets/used/debug/.cargo-lock", DAY),
@@ -116,15 +123,28 @@ fn of_a_compiler_s_output_goes_what_was_followed() {
 }
 
 #[test]
+fn while_there_is_space_a_compiler_s_output_stays_for_two_days() {
+    check(
+        0,
+        &[
+            ("targets/used/debug/.cargo-lock", DAY),
+            ("targets/used/debug/incremental/wire-1/s/dep", DAY),
+            ("targets/used/debug/incremental/wire-2/s/dep", DAY * 3),
+            ("targets/used/checkout", MINUTE),
+        ],
+        &["targets/used/debug/incremental/wire-2/s/dep"],
+    );
+}
+
+#[test]
 fn what_cargo_works_on_stays() {
     let files = [("targets/used/debug/.cargo-lock", MINUTE), ("targets/used/debug/incremental/wire-1/dep", DAY)];
     let cache = Cache::with(&files).unwrap();
     let lock = File::open(cache.path(files[0].0)).unwrap();
     lock.lock().unwrap();
-    let wish = Wish { limit: 0, free: 0 };
+    let wish = Wish { limit: 0, free: ALL };
     assert_eq!(make(cache.0.path(), wish).unwrap(), Freed::default());
     drop(lock);
-    fs::remove_file(cache.path(".measured")).unwrap();
     assert_eq!(make(cache.0.path(), wish).unwrap().things, 1);
 }
 
@@ -134,8 +154,7 @@ fn a_cache_within_its_limit_is_left_and_a_full_disk_is_not() {
     let cache = Cache::with(&files).unwrap();
     let roomy = Wish { limit: GIB, free: 0 };
     assert_eq!(make(cache.0.path(), roomy).unwrap(), Freed::default());
-    // More than any disk has.
-    assert_eq!(make(cache.0.path(), Wish { free: u64::MAX, ..roomy }).unwrap().things, 2);
+    assert_eq!(make(cache.0.path(), Wish { free: ALL, ..roomy }).unwrap().things, 2);
 }
 
 #[test]
