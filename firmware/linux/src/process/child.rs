@@ -220,7 +220,8 @@ fn drop_bounding_set() -> io::Result<()> {
     Ok(())
 }
 
-/// Groups, group, user, in this order. The raw calls change this thread only (the C library would have every thread of the parent do the same).
+/// Groups, group, user, in this order. The raw calls change this thread only; the C library's would have every thread of the
+/// parent do the same.
 fn become_user(user: User) -> io::Result<()> {
     // SAFETY: length 0: the list is not read.
     check(unsafe { libc::syscall(libc::SYS_setgroups, 0, std::ptr::null::<libc::gid_t>()) })?;
