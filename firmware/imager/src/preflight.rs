@@ -60,7 +60,7 @@ pub fn run(context: &Context<'_>) -> Result<(), Error> {
     make_folder(STEP, &request.cache)?;
     let freed = room::make(&request.cache, Wish::from_environment(space)?)?;
     if freed.things > 0 {
-        step.say(&format!("removed {} things that nobody used lately from the cache, {} MiB", freed.things, freed.bytes >> 20));
+        step.say(&freed.to_string());
     }
     let mut problems = Vec::new();
     for (folder, needed) in [(&request.cache, space), (&context.out, 2 * GIB)] {

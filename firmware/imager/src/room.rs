@@ -5,6 +5,7 @@
 //! same crate have followed.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
@@ -72,6 +73,12 @@ pub struct Freed {
     pub things: usize,
     /// How many bytes they held.
     pub bytes: u64,
+}
+
+impl fmt::Display for Freed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "removed {} things that nobody used lately from the cache, {} MiB", self.things, self.bytes >> 20)
+    }
 }
 
 /// Removes what was used least recently until `wish` is fulfilled, or nothing is left that may go.

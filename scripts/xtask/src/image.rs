@@ -72,7 +72,7 @@ pub fn legal_info(arguments: &Arguments) -> Result<()> {
 pub fn make_room(free: u64) -> Result<()> {
     let freed = imager::room::make(Path::new(CACHE), Wish::from_environment(free)?).context("make room in the cache")?;
     if freed.things > 0 {
-        println!("removed {} things that nobody used lately from the cache, {} MiB", freed.things, freed.bytes >> 20);
+        println!("{freed}");
     }
     Ok(())
 }

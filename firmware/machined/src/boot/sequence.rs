@@ -241,12 +241,12 @@ fn pin_modules() -> Result<(), StepError> {
 /// The groups that the API does not need; then the kernel need not hurry any more, whatever became of them.
 fn remaining_groups() -> Result<(), StepError> {
     let made = setup::remaining_groups();
-    setup::hurry_rcu(false)?;
+    let unhurried = setup::hurry_rcu(false);
     let missing = made?;
     if !missing.is_empty() {
         log::warn!(target: "boot", "this kernel has no controllers {}", missing.join(", "));
     }
-    Ok(())
+    Ok(unhurried?)
 }
 
 /// What the kernel and the loader say about this boot.
