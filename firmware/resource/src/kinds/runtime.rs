@@ -1,0 +1,126 @@
+//! The node itself.
+
+/// The only id of [`MachineStatusSpec`].
+pub const MACHINE: &str = "machine";
+/// The only id of [`VersionSpec`].
+pub const VERSION: &str = "version";
+/// The only id of [`KernelCmdlineSpec`].
+pub const CMDLINE: &str = "cmdline";
+/// The only id of [`BootIdSpec`].
+pub const BOOT_ID: &str = "boot-id";
+/// The only id of [`PlatformMetadataSpec`].
+pub const PLATFORM_METADATA: &str = "platformmetadata";
+
+crate::choice! {
+    /// Where the machine is in its life.
+    pub enum MachineStage {
+        /// Before the first phase.
+        Unknown = 0 "unknown",
+        /// Boot phases run.
+        Booting = 1 "booting",
+        /// An image is being written to a disk.
+        Installing = 2 "installing",
+        /// It waits for a configuration.
+        Maintenance = 3 "maintenance",
+        /// Configured and past its boot phases.
+        Running = 4 "running",
+        /// On the way to a restart.
+        Rebooting = 5 "rebooting",
+        /// On the way to power-off.
+        ShuttingDown = 6 "shutting down",
+        /// Wiping.
+        Resetting = 7 "resetting",
+        /// Writing the other slot.
+        Upgrading = 8 "upgrading",
+    }
+}
+
+crate::message! {
+    /// A condition that readiness waits for.
+    pub struct UnmetCondition {
+        /// Which.
+        1 name: String = "name",
+        /// Why it is not met.
+        2 reason: String = "reason",
+    }
+
+    /// Whether the machine is ready.
+    pub struct MachineStatusStatus {
+        /// All conditions are met.
+        1 ready: bool = "ready",
+        /// Those that are not.
+        2 unmet_conditions: Vec<UnmetCondition> = "unmetConditions",
+    }
+
+    /// Stage and readiness.
+    pub struct MachineStatusSpec {
+        /// Where the machine is.
+        1 stage: MachineStage = "stage",
+        /// Whether it is ready.
+        2 status: MachineStatusStatus = "status",
+    }
+
+    /// The system's version.
+    pub struct VersionSpec {
+        /// The system's name.
+        2 name: String = "name",
+        /// Its version as clients know it.
+        1 version: String = "version",
+    }
+
+    /// The kernel's command line.
+    pub struct KernelCmdlineSpec {
+        /// As the kernel got it.
+        1 cmdline: String = "cmdline",
+    }
+
+    /// The kernel's name for this boot.
+    pub struct BootIdSpec {
+        /// A UUID.
+        1 boot_id: String = "bootID",
+    }
+
+    /// A mounted volume.
+    pub struct MountStatusSpec {
+        /// What is mounted.
+        1 source: String = "source",
+        /// Where.
+        2 target: String = "target",
+        /// Its file system.
+        3 filesystem_type: String = "filesystemType",
+        /// Options of the mount.
+        4 options: Vec<String> = "options",
+        /// It is encrypted.
+        5 encrypted: bool = "encrypted",
+        /// How.
+        6 encryption_providers: Vec<String> = "encryptionProviders" omitempty,
+    }
+
+    /// What kind of place the machine is in.
+    pub struct PlatformMetadataSpec {
+        /// Its name.
+        1 platform: String = "platform" omitempty,
+        /// Host name that it gives.
+        2 hostname: String = "hostname" omitempty,
+    }
+
+    /// The process of a service.
+    pub struct ServicePidSpec {
+        /// Its id.
+        1 pid: i32 = "pid",
+        /// Its mount namespace.
+        2 mount_namespace: String = "mountNamespace",
+    }
+}
+
+kinds! {
+    BootIdSpec: "BootIDs.runtime.talos.dev" in "runtime", [], ["Boot ID" = "{.bootID}"];
+    KernelCmdlineSpec: "KernelCmdlines.runtime.talos.dev" in "runtime", ["cmdline"], ["Cmdline" = "{.cmdline}"];
+    MachineStatusSpec: "MachineStatuses.runtime.talos.dev" in "runtime", [], ["Stage" = "{.stage}", "Ready" = "{.status.ready}"];
+    MountStatusSpec: "MountStatuses.runtime.talos.dev" in "runtime", ["mounts"],
+        ["Source" = "{.source}", "Target" = "{.target}", "Filesystem Type" = "{.filesystemType}"];
+    PlatformMetadataSpec: "PlatformMetadatas.talos.dev" in "runtime", [],
+        ["Platform" = "{.platform}", "Type" = "{.instanceType}", "Region" = "{.region}", "Zone" = "{.zone}"];
+    ServicePidSpec: "ServicePIDs.runtime.talos.dev" in "runtime", [], ["PID" = "{.pid}"];
+    VersionSpec: "Versions.runtime.talos.dev" in "runtime", [], ["Name" = "{.name}", "Version" = "{.version}"];
+}
