@@ -8,6 +8,7 @@ use prost_types::FileDescriptorSet;
 const FILES: &[&str] = &[
     "cluster/cluster.proto",
     "common/common.proto",
+    "cosi/resource.proto",
     "google/rpc/status.proto",
     "inspect/inspect.proto",
     "machine/config.proto",
@@ -57,6 +58,8 @@ const SERVED: &[(&str, &[&str])] = &[
             "Version",
         ],
     ),
+    ("cosi.resource.State", &["Get", "List", "Watch"]),
+    ("inspect.InspectService", &["ControllerRuntimeDependencies"]),
     ("storage.StorageService", &["Disks"]),
 ];
 
@@ -79,6 +82,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         .build_client(false)
         .build_transport(false)
         .extern_path(".common", "crate::common")
+        .extern_path(".cosi.resource", "crate::cosi")
+        .extern_path(".inspect", "crate::inspect")
         .extern_path(".machine", "crate::machine")
         .extern_path(".storage", "crate::storage")
         .out_dir(&servers)

@@ -37,10 +37,20 @@ pub mod inspect {
 pub mod security {
     tonic::include_proto!("securityapi");
 }
+/// Package `cosi.resource`: the node's resources.
+pub mod cosi {
+    tonic::include_proto!("cosi.resource");
+}
 /// Server code for the methods machined serves.
 pub mod server {
     pub mod machine {
         include!(concat!(env!("OUT_DIR"), "/servers/machine.rs"));
+    }
+    pub mod cosi {
+        include!(concat!(env!("OUT_DIR"), "/servers/cosi.resource.rs"));
+    }
+    pub mod inspect {
+        include!(concat!(env!("OUT_DIR"), "/servers/inspect.rs"));
     }
     pub mod storage {
         include!(concat!(env!("OUT_DIR"), "/servers/storage.rs"));

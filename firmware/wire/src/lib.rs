@@ -1,7 +1,7 @@
 //! The API on the wire.
 //!
-//! - generated from `proto/`: [`common`], [`machine`], [`storage`], [`time`], [`cluster`], [`inspect`],
-//!   [`security`], [`google_rpc`]: messages and a client for each service; [`server`]: the services machined serves;
+//! - generated from `proto/`: [`common`], [`machine`], [`storage`], [`time`], [`cluster`], [`cosi`],
+//!   [`inspect`], [`security`], [`google_rpc`]: messages and a client for each service; [`server`]: the services machined serves;
 //! - [`methods`]: every method with its path and whether it streams, for proxies and role checks;
 //! - [`raw`]: a codec that passes frames through untouched;
 //! - [`apid_config`]: what machined tells apid when it starts it;
@@ -18,7 +18,7 @@ pub mod unix;
 
 mod generated;
 
-pub use generated::{cluster, common, google_rpc, inspect, machine, security, server, storage, time};
+pub use generated::{cluster, common, cosi, google_rpc, inspect, machine, security, server, storage, time};
 
 /// Largest message in either direction, bytes; the clients' own limit.
 pub const MAX_MESSAGE: usize = 32 * 1024 * 1024;

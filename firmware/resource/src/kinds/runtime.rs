@@ -104,6 +104,16 @@ crate::message! {
         2 hostname: String = "hostname" omitempty,
     }
 
+    /// How a reconciler does. A type of our own.
+    pub struct ReconcilerSpec {
+        /// Its last attempt failed.
+        1 failing: bool = "failing",
+        /// Attempts that failed since it last worked.
+        2 failures: u32 = "failures",
+        /// Why, with all causes.
+        3 error: String = "error",
+    }
+
     /// The process of a service.
     pub struct ServicePidSpec {
         /// Its id.
@@ -121,6 +131,8 @@ kinds! {
         ["Source" = "{.source}", "Target" = "{.target}", "Filesystem Type" = "{.filesystemType}"];
     PlatformMetadataSpec: "PlatformMetadatas.talos.dev" in "runtime", [],
         ["Platform" = "{.platform}", "Type" = "{.instanceType}", "Region" = "{.region}", "Zone" = "{.zone}"];
+    ReconcilerSpec: "Reconcilers.runtime.keelson.dev" in "runtime", [],
+        ["Failing" = "{.failing}", "Failures" = "{.failures}", "Error" = "{.error}"];
     ServicePidSpec: "ServicePIDs.runtime.talos.dev" in "runtime", [], ["PID" = "{.pid}"];
     VersionSpec: "Versions.runtime.talos.dev" in "runtime", [], ["Name" = "{.name}", "Version" = "{.version}"];
 }
