@@ -24,5 +24,7 @@ pub mod readahead;
 pub mod rlimit;
 /// Terminals and serial ports, non-blocking.
 pub mod tty;
+/// Devices that come and go.
+pub mod uevent;
 /// The hardware watchdog.
 pub mod watchdog;

@@ -3,6 +3,7 @@
 //! - [`run`]: the program's entry. [`boot`]: phases, main loop, the way down, and what happens when all fails.
 //! - [`node`]: what the parts tell each other; each subject has one writer.
 //! - [`disk`], [`net`], [`config`]: the system disk, the network, the configuration in force.
+//! - [`resources`]: what is known of all that, as generic clients read it.
 //! - [`services`], [`api`]: supervised services; the machine API on its socket.
 //! - [`logs`], [`events`], [`console`]: what people and clients see of all that.
 //!
@@ -19,6 +20,7 @@ pub mod events;
 pub mod logs;
 pub mod net;
 pub mod node;
+pub mod resources;
 pub mod services;
 
 pub use boot::setup::read_program_ahead;

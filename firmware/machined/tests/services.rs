@@ -115,8 +115,8 @@ async fn apid_is_started_restarted_and_stopped() {
     // A configuration: started anew, with client certificates asked for.
     let text = controlplane();
     let parsed = machine_config::Config::parse(&text).expect("valid");
-    let active = ActiveConfig { text, source: "api", config: parsed.config };
-    node.config.send_replace(ConfigStatus { settled: true, active: Some(Arc::new(active)), error: None });
+    let active = ActiveConfig { text: text.into(), source: "api", config: parsed.config };
+    node.config.send_replace(ConfigStatus { settled: true, active: Some(Arc::new(active)), ..ConfigStatus::default() });
     let config = wait_told(&node, &logs, &program, 3).await;
     assert_eq!((config.mode, config.client_ca_pem.is_some()), (Mode::Running, true));
     assert_eq!(node.api.borrow().maintenance_fingerprint, None);

@@ -4,6 +4,7 @@ use std::{panic::AssertUnwindSafe, time::Duration};
 
 use futures_util::{FutureExt, future::select_all};
 use resource::{Delivery, Phase, Resource, Start, Target, WatchError, kinds::runtime::ReconcilerSpec};
+use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -22,13 +23,16 @@ pub struct Runtime {
     graph: Graph,
     tasks: TaskTracker,
     stop: CancellationToken,
+    /// How many reconcilers have had their first turn.
+    begun: watch::Sender<usize>,
+    added: usize,
 }
 
 impl Runtime {
     /// Without reconcilers. Their tasks belong to `tasks` and end with `stop`.
     #[must_use]
     pub fn new(store: Store, tasks: TaskTracker, stop: CancellationToken) -> Self {
-        Self { store, graph: Graph::default(), tasks, stop }
+        Self { store, graph: Graph::default(), tasks, stop, begun: watch::Sender::default(), added: 0 }
     }
 
     /// Starts a reconciler.
@@ -46,14 +50,27 @@ impl Runtime {
             backoff: Backoff::default(),
             told: String::new(),
         };
-        let stop = self.stop.clone();
+        self.added += 1;
+        let (stop, begun) = (self.stop.clone(), self.begun.clone());
         self.tasks.spawn(async move {
             tokio::select! {
                 () = stop.cancelled() => {}
-                () = run.forever() => {}
+                () = run.forever(&begun) => {}
             }
         });
         Ok(())
+    }
+
+    /// Waits until every reconciler has had its first turn: then what there is to know is known, unless the log says why not.
+    pub async fn settled(&self) {
+        // The sender is in here.
+        let _ = self.begun.subscribe().wait_for(|begun| *begun >= self.added).await;
+    }
+
+    /// What they work on.
+    #[must_use]
+    pub const fn store(&self) -> &Store {
+        &self.store
     }
 
     /// Who reads and writes what.
@@ -75,10 +92,12 @@ struct Run<R> {
 }
 
 impl<R: Reconciler> Run<R> {
-    async fn forever(mut self) {
+    async fn forever(mut self, begun: &watch::Sender<usize>) {
+        let mut again = self.once().await;
+        begun.send_modify(|begun| *begun += 1);
         loop {
-            let again = self.once().await;
             self.wait(again).await;
+            again = self.once().await;
         }
     }
 

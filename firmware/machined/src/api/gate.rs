@@ -10,16 +10,23 @@ use std::{
 use http::{Request, Response};
 use tonic::{Status, body::Body};
 use tower::Service;
-use wire::server::{machine::machine_service_server::MachineServiceServer, storage::storage_service_server::StorageServiceServer};
+use wire::server::{
+    cosi::state_server::StateServer, inspect::inspect_service_server::InspectServiceServer,
+    machine::machine_service_server::MachineServiceServer, storage::storage_service_server::StorageServiceServer,
+};
 
 use super::{
     Context,
+    inspect::Inspect,
     machine::Machine,
     roles::{Roles, required},
     storage::Storage,
 };
 
 type Reply = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+
+/// Path of the resource API; its methods that are not served change something.
+const STATE: &str = "/cosi.resource.State/";
 
 /// All services behind the role check.
 #[derive(Clone, Debug)]
@@ -49,11 +56,22 @@ impl Gate {
             return Err(Status::permission_denied("not authorized"));
         }
         if known.is_none_or(|method| !method.served) {
+            if known.is_some() && path.starts_with(STATE) {
+                return Err(Status::permission_denied(reconcile::service::READ_ONLY));
+            }
             let name = path.trim_start_matches('/');
             return Err(Status::unimplemented(format!("{name} is not in this version")));
         }
         Ok(roles)
     }
+}
+
+/// Resources are written down when they are first asked for.
+async fn resources(context: Context, request: Request<Body>) -> Result<Response<Body>, Infallible> {
+    let node = &context.sources.node;
+    let store = node.resources.settled(node).await.store().clone();
+    let is_admin = |extensions: &http::Extensions| extensions.get::<Roles>().is_some_and(|roles| roles.is_admin());
+    StateServer::new(reconcile::service::Service::new(store, is_admin, context.stop.clone())).call(request).await
 }
 
 impl Service<Request<Body>> for Gate {
@@ -73,7 +91,14 @@ impl Service<Request<Body>> for Gate {
             }
             Ok(roles) => {
                 request.extensions_mut().insert(roles);
-                if request.uri().path().starts_with("/storage.") { self.storage.call(request) } else { self.machine.call(request) }
+                match request.uri().path() {
+                    path if path.starts_with(STATE) => Box::pin(resources(self.context.clone(), request)),
+                    path if path.starts_with("/inspect.") => {
+                        Box::pin(InspectServiceServer::new(Inspect(self.context.clone())).call(request))
+                    }
+                    path if path.starts_with("/storage.") => self.storage.call(request),
+                    _ => self.machine.call(request),
+                }
             }
         }
     }

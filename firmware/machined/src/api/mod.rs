@@ -14,6 +14,7 @@ mod disks;
 mod dmesg;
 mod files;
 mod gate;
+mod inspect;
 mod machine;
 mod metrics;
 mod power;
@@ -39,6 +40,7 @@ use tokio_stream::wrappers::UnixListenerStream;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
+pub(crate) use self::system::{PLATFORM, TAG};
 use self::{admission::Admission, blocking::Blocking, gate::Gate};
 use crate::{events::Events, logs::Logs, node::Node};
 

@@ -104,6 +104,9 @@ const OTHERS: &[(Roles, &[&str])] = &[
         AOR,
         &[
             "/cluster.ClusterService/HealthCheck",
+            "/cosi.resource.State/Get",
+            "/cosi.resource.State/List",
+            "/cosi.resource.State/Watch",
             "/inspect.InspectService/ControllerRuntimeDependencies",
             "/machine.ImageService/List",
             "/machine.StorageService/Statfs",
@@ -170,6 +173,8 @@ mod tests {
     fn the_table_is_the_references() {
         let machine = "machine.MachineService";
         check("AOR", true, "cluster.ClusterService", "HealthCheck");
+        check("AOR", true, "cosi.resource.State", "Get List Watch");
+        check("A", true, "cosi.resource.State", "Create Update Destroy Teardown TeardownAndDestroy");
         check("AOR", true, "inspect.InspectService", "ControllerRuntimeDependencies");
         check("A", true, "machine.ImageService", "Import Remove");
         check("AOR", true, "machine.ImageService", "List");

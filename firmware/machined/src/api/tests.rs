@@ -9,6 +9,10 @@ use wire::machine::{
     ApplyConfigurationRequest, EventsRequest, ListRequest, LogsRequest, ReadRequest, RebootRequest,
     machine_service_client::MachineServiceClient,
 };
+use wire::{
+    cosi::{CreateRequest, GetRequest, state_client::StateClient},
+    inspect::inspect_service_client::InspectServiceClient,
+};
 
 use super::*;
 use crate::node::{ApplyOutcome, Command};
@@ -21,6 +25,7 @@ struct Fixture {
     sources: Sources,
     commands: mpsc::Receiver<Command>,
     client: MachineServiceClient<Channel>,
+    channel: Channel,
     stop: CancellationToken,
     serving: tokio::task::JoinHandle<()>,
 }
@@ -33,8 +38,9 @@ fn start() -> Fixture {
     let server = Server::bind_for_tests(&path, sources.clone()).expect("bound");
     let stop = CancellationToken::new();
     let serving = tokio::spawn(server.serve(stop.clone()));
-    let client = MachineServiceClient::new(wire::unix::channel(path));
-    Fixture { _folder: folder, sources, commands, client, stop, serving }
+    let channel = wire::unix::channel(path);
+    let client = MachineServiceClient::new(channel.clone());
+    Fixture { _folder: folder, sources, commands, client, channel, stop, serving }
 }
 
 fn with_role<T>(role: &'static str, message: T) -> Request<T> {
@@ -163,4 +169,30 @@ async fn who_is_not_the_supervised_apid_is_turned_away() {
     let (_client, accepted) = tokio::join!(tokio::net::UnixStream::connect(folder.path().join("s")), listener.accept());
     let admitted = admission.admit(accepted.expect("accepted").0).await.expect("looked at");
     assert!(admitted.is_none());
+}
+
+#[tokio::test]
+async fn resources_are_read_by_role_and_written_by_nobody() {
+    let api = start();
+    let mut state = StateClient::new(api.channel.clone());
+    let get = |kind: &str, id: &str| GetRequest { namespace: "runtime".into(), r#type: kind.into(), id: id.into(), options: None };
+    let version = get("Versions.runtime.talos.dev", "version");
+    let found = state.get(with_role("os:reader", version.clone())).await.expect("found").into_inner().resource.expect("a resource");
+    assert_eq!(found.spec.expect("a spec").yaml_spec, format!("name: Keelson\nversion: {TAG}\n"));
+    let config = GetRequest { namespace: "config".into(), ..get("MachineConfigs.config.talos.dev", "v1alpha1") };
+    for (role, message, wanted) in [
+        ("", version, (Code::PermissionDenied, "not authorized")),
+        ("os:reader", config.clone(), (Code::PermissionDenied, "not authorized")),
+        ("os:admin", config, (Code::NotFound, "resource MachineConfigs.config.talos.dev(config/v1alpha1) doesn't exist")),
+    ] {
+        let refused = state.get(with_role(role, message)).await.expect_err("refused");
+        assert_eq!((refused.code(), refused.message()), wanted, "{role}");
+    }
+    for (role, wanted) in [("os:reader", "not authorized"), ("os:admin", "write access is not allowed")] {
+        let refused = state.create(with_role(role, CreateRequest::default())).await.expect_err("refused");
+        assert_eq!((refused.code(), refused.message()), (Code::PermissionDenied, wanted), "{role}");
+    }
+    let mut inspect = InspectServiceClient::new(api.channel.clone());
+    let graph = inspect.controller_runtime_dependencies(with_role("os:reader", ())).await.expect("a graph").into_inner();
+    assert!(graph.messages[0].edges.iter().any(|edge| edge.controller_name == "network.status"), "{graph:?}");
 }

@@ -131,6 +131,8 @@ mod tests {
 
     fn network() -> NetworkStatus {
         NetworkStatus {
+            domain: String::new(),
+            search: vec![],
             hostname: "n".to_owned(),
             links: vec![LinkStatus {
                 name: "eth0".to_owned(),

@@ -316,6 +316,10 @@ fn start_console(machine: &Arc<Machine>) -> Result<(), StepError> {
         service: Box::new(move |id, count| service.get(id).map(|ring| ring.tail(count)).unwrap_or_default()),
     };
     console::start(&machine.node, &machine.consoles, sources);
+    let node = Arc::clone(&machine.node);
+    spawn_after_api(&machine.node, async move {
+        node.resources.start(&node);
+    });
     if !machine.node.boot.borrow().root_hash.is_empty() {
         disk::scrub::start(&machine.node, ROOT_MAPPING.into());
     }

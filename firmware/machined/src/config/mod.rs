@@ -21,7 +21,7 @@ use std::{
 use machine_config::{Config, MachineType, Parsed};
 use tokio::{sync::Mutex, time::interval};
 
-use crate::node::{ActiveConfig, ApplyError, ApplyMode, ApplyOutcome, Node};
+use crate::node::{ActiveConfig, ApplyError, ApplyMode, ApplyOutcome, ConfigText, Node};
 
 /// STATE's mount point.
 const STATE: &str = "/system/state";
@@ -69,7 +69,11 @@ impl Manager {
             stored.map(checked).transpose()
         });
         match stored.await {
-            Ok(Some((text, parsed))) => return self.activate(&mut turn, text, "state", parsed).await,
+            Ok(Some((text, parsed))) => {
+                let text = ConfigText::from(text);
+                self.stored(&text);
+                return self.activate(&mut turn, text, "state", parsed).await;
+            }
             Ok(None) => {}
             Err(error) => return self.unusable(error),
         }
@@ -122,6 +126,7 @@ impl Manager {
         }
         match parse(text).await {
             Ok((text, parsed)) => {
+                let text = ConfigText::from(text);
                 if let Err(ApplyError::Precondition(error) | ApplyError::Storage(error) | ApplyError::Invalid(error)) =
                     self.store(&text).await
                 {
@@ -150,6 +155,7 @@ impl Manager {
             return Err(ApplyError::Invalid(format!("the configuration is larger than {} bytes", store::MAX_BYTES)));
         }
         let (text, parsed) = parse(text).await.map_err(ApplyError::Invalid)?;
+        let text = ConfigText::from(text);
         if let Some(running) = turn.filter(|running| *running != parsed.config.machine_type()) {
             let (old, new) = (running.as_str(), parsed.config.machine_type().as_str());
             return Err(ApplyError::Invalid(format!("the machine type cannot change from {old} to {new} while the node runs")));
@@ -178,7 +184,7 @@ impl Manager {
     }
 
     /// Puts a checked configuration in force.
-    async fn activate(&self, turn: &mut Option<MachineType>, text: String, source: &'static str, parsed: Parsed) {
+    async fn activate(&self, turn: &mut Option<MachineType>, text: ConfigText, source: &'static str, parsed: Parsed) {
         let kind = parsed.config.machine_type();
         *turn = Some(kind);
         *self.unreadable.write().unwrap_or_else(PoisonError::into_inner) = false;
@@ -197,13 +203,19 @@ impl Manager {
         }
     }
 
-    async fn store(&self, text: &str) -> Result<(), ApplyError> {
+    async fn store(&self, text: &ConfigText) -> Result<(), ApplyError> {
         if let Some(problem) = self.no_state() {
             return Err(ApplyError::Precondition(format!("the configuration cannot be stored: {problem}")));
         }
-        let (folder, text) = (self.folder.clone(), text.to_owned());
-        let stored = blocking(move || store::persist(&folder, &text).map_err(|error| daemon::report(&error).to_string()));
-        stored.await.map_err(ApplyError::Storage)
+        let (folder, given) = (self.folder.clone(), text.clone());
+        let stored = blocking(move || store::persist(&folder, &given).map_err(|error| daemon::report(&error).to_string()));
+        stored.await.map_err(ApplyError::Storage)?;
+        self.stored(text);
+        Ok(())
+    }
+
+    fn stored(&self, text: &ConfigText) {
+        self.node.config.send_modify(|status| status.stored = Some(text.clone()));
     }
 
     /// Why STATE cannot be written, if so: a file below its unmounted mount point would be gone with the next boot.

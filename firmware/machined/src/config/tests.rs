@@ -35,7 +35,7 @@ impl Rig {
     }
 
     fn active(&self) -> Option<(&'static str, String)> {
-        self.node.config.borrow().active.as_ref().map(|active| (active.source, active.text.clone()))
+        self.node.config.borrow().active.as_ref().map(|active| (active.source, active.text.to_string()))
     }
 
     async fn apply(&self, text: &str, mode: ApplyMode) -> Result<ApplyOutcome, ApplyError> {

@@ -49,6 +49,8 @@ fn sample() -> Snapshot {
             settled: true,
         },
         network: NetworkStatus {
+            domain: String::new(),
+            search: vec![],
             hostname: "keelson-123456".to_owned(),
             links: vec![LinkStatus {
                 name: "eth0".to_owned(),

@@ -261,8 +261,8 @@ impl<'a> Manager<'a> {
         let address = first(true).or_else(|| first(false));
         let etc_files = self.write(&names, address, wanted);
         self.set_hostname(&names.hostname);
-        let status =
-            NetworkStatus { hostname: names.hostname, links, gateways: actual.gateways.clone(), resolvers: names.resolvers, etc_files };
+        let Names { hostname, domain, resolvers, search } = names;
+        let status = NetworkStatus { hostname, domain, links, gateways: actual.gateways.clone(), resolvers, search, etc_files };
         self.node.network.send_if_modified(|old| {
             let news = *old != status;
             if news {

@@ -14,6 +14,8 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+use crate::resources::Resources;
+
 /// How many commands may wait for the main loop; a caller beyond that is told to try again.
 const COMMAND_QUEUE: usize = 16;
 
@@ -34,6 +36,8 @@ pub struct Node {
     pub api: watch::Sender<ApiStatus>,
     /// Services with state, health and history: written by `services`.
     pub services: watch::Sender<Vec<ServiceStatus>>,
+    /// The same subjects as resources: filled by `resources` once somebody asks.
+    pub resources: Resources,
     /// The last warnings, for the console and the API: anybody may add.
     pub warnings: Warnings,
     /// Requests to the main loop (reboot, shutdown, apply).
@@ -57,6 +61,7 @@ impl Node {
             config: watch::Sender::default(),
             api: watch::Sender::default(),
             services: watch::Sender::default(),
+            resources: Resources::default(),
             warnings: Warnings::default(),
             commands,
             tasks: TaskTracker::new(),

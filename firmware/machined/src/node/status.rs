@@ -3,11 +3,13 @@
 use std::{
     net::IpAddr,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
 use ipnet::IpNet;
 use tokio::sync::oneshot;
+use zeroize::Zeroizing;
 
 /// Where the machine is in its life. Names and order follow the wire's `MachineStage`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -141,12 +143,16 @@ pub struct PartitionStatus {
 pub struct NetworkStatus {
     /// Host name in force.
     pub hostname: String,
+    /// Domain of the host name; empty when there is none.
+    pub domain: String,
     /// Every link but loopback.
     pub links: Vec<LinkStatus>,
     /// Default gateways.
     pub gateways: Vec<IpAddr>,
     /// Name servers in resolv.conf.
     pub resolvers: Vec<IpAddr>,
+    /// Search domains in resolv.conf.
+    pub search: Vec<String>,
     /// resolv.conf and hosts are written.
     pub etc_files: bool,
 }
@@ -182,13 +188,39 @@ pub struct ApiStatus {
     pub maintenance_fingerprint: Option<String>,
 }
 
+/// A configuration as it was given, shared by all that need it and wiped after the last of them. Secret: never shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ConfigText(pub Arc<Zeroizing<String>>);
+
+impl From<String> for ConfigText {
+    fn from(text: String) -> Self {
+        Self(Arc::new(text.into()))
+    }
+}
+
+impl std::ops::Deref for ConfigText {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for ConfigText {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("ConfigText(..)")
+    }
+}
+
 /// The configuration in force.
 #[derive(Clone, Debug, Default)]
 pub struct ConfigStatus {
     /// Boot has looked everywhere: what is here now is so until somebody changes it.
     pub settled: bool,
     /// The active configuration; `None` in maintenance.
-    pub active: Option<std::sync::Arc<ActiveConfig>>,
+    pub active: Option<Arc<ActiveConfig>>,
+    /// The configuration on STATE, as far as it is known: what the next boot begins with.
+    pub stored: Option<ConfigText>,
     /// The last load or validation error, for people.
     pub error: Option<String>,
 }
@@ -196,7 +228,7 @@ pub struct ConfigStatus {
 /// A configuration that passed validation, with the text it came from.
 pub struct ActiveConfig {
     /// The YAML as given, comments kept. Secret: never printed whole.
-    pub text: String,
+    pub text: ConfigText,
     /// Where it came from: `state`, `api`, `cidata`, `metal-iso`, `inline`.
     pub source: &'static str,
     /// Its parsed form.

@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use wire::apid_config::ApidConfig;
 
 use super::{
-    apid_plan::{ConfigText, Inputs, Plan, is_stale, plan},
+    apid_plan::{Inputs, Plan, is_stale, plan},
     board::Board,
 };
 use crate::{
@@ -119,7 +119,7 @@ impl Apid {
     /// Brings the inputs up to date; returns the active configuration that they speak of.
     fn refresh(&self, inputs: &mut Inputs) -> Option<Arc<ActiveConfig>> {
         let active = self.node.config.borrow().active.clone();
-        inputs.config = active.as_ref().map(|active| ConfigText(active.text.clone().into()));
+        inputs.config = active.as_ref().map(|active| active.text.clone());
         let network = self.node.network.borrow();
         inputs.add_addresses(network.addresses());
         inputs.hostname.clone_from(&network.hostname);

@@ -11,6 +11,8 @@ use pki::{Authority, AuthorityKind, Identity, Secret, ServerRequest};
 use wire::apid_config::{ApidConfig, Mode};
 use zeroize::Zeroizing;
 
+use crate::node::ConfigText;
+
 /// Lifetime of apid's server certificate; it is made anew at half of it.
 const CERTIFICATE_LIFE: Duration = Duration::from_secs(24 * 3600);
 /// Common name of the certificate in maintenance.
@@ -27,16 +29,6 @@ pub struct Inputs {
     pub hostname: String,
     /// Text of the active configuration; `None` in maintenance. Secret: it is compared, never shown.
     pub config: Option<ConfigText>,
-}
-
-/// A configuration's text, kept to notice a change.
-#[derive(Clone, PartialEq, Eq)]
-pub struct ConfigText(pub Zeroizing<String>);
-
-impl std::fmt::Debug for ConfigText {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("ConfigText(..)")
-    }
 }
 
 impl Inputs {
@@ -185,6 +177,6 @@ mod tests {
 
     #[test]
     fn secrets_do_not_show() {
-        assert!(!format!("{:?}", ConfigText(Zeroizing::new("secret".into()))).contains("secret"));
+        assert!(!format!("{:?}", ConfigText::from("secret".to_owned())).contains("secret"));
     }
 }

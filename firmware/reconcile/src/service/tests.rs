@@ -66,7 +66,7 @@ async fn a_resource_has_both_forms() {
 #[tokio::test]
 async fn who_may_read_what() {
     let (store, service) = service(8);
-    store.create(Resource::of(ACTIVE, MachineConfigSpec("token: x".into())), "config").unwrap();
+    store.create(Resource::of(ACTIVE, MachineConfigSpec(std::sync::Arc::new("token: x".to_owned().into()))), "config").unwrap();
     let config = "MachineConfigs.config.talos.dev";
     for (namespace, kind, id, admin, expect) in [
         ("config", config, ACTIVE, true, Ok(())),

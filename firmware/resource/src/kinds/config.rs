@@ -1,6 +1,8 @@
 //! The machine configuration.
 
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, fmt, sync::Arc};
+
+use zeroize::Zeroizing;
 
 use crate::{Field, Form, Shape, Value};
 
@@ -13,9 +15,10 @@ pub const MACHINE_TYPE: &str = "machine-type";
 /// Tells clients that the YAML form of a configuration is its text as one string.
 pub const YAML_SPEC: (&str, &str) = ("talos.dev/yaml-spec", "1");
 
-/// A configuration, as the text that it was given as. It holds secrets: `Debug` does not show it.
+/// A configuration, as the text that it was given as, shared with whoever gave it. It holds secrets: `Debug` does not show
+/// it, and it is wiped after its last owner.
 #[derive(Clone, PartialEq)]
-pub struct MachineConfigSpec(pub String);
+pub struct MachineConfigSpec(pub Arc<Zeroizing<String>>);
 
 impl fmt::Debug for MachineConfigSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -27,7 +30,7 @@ impl Value for MachineConfigSpec {
     fn form(&self) -> Form<'_> {
         let bytes = Form::Bytes(Cow::Borrowed(self.0.as_bytes()));
         let proto = Form::Message(vec![Field { number: 1, name: "", omit_empty: false, form: bytes }]);
-        Form::Both { proto: Box::new(proto), yaml: Box::new(Form::Text(Cow::Borrowed(&self.0))) }
+        Form::Both { proto: Box::new(proto), yaml: Box::new(Form::Text(Cow::Borrowed(self.0.as_str()))) }
     }
 
     fn shape() -> Shape {

@@ -40,11 +40,15 @@ fn check(spec: &impl Kind, yaml: &str) {
     assert_eq!(spec.form().to_yaml().unwrap(), yaml);
 }
 
+fn config(text: &str) -> MachineConfigSpec {
+    MachineConfigSpec(std::sync::Arc::new(text.to_owned().into()))
+}
+
 #[test]
 fn yaml_as_clients_read_it() {
     check(&HostnameStatusSpec { hostname: "a".into(), ..Default::default() }, "hostname: a\ndomainname: ''\n");
     check(&MachineType(Type::ControlPlane), "controlplane\n");
-    check(&MachineConfigSpec("a: 1\nb: 2\n".into()), "|\n  a: 1\n  b: 2\n");
+    check(&config("a: 1\nb: 2\n"), "|\n  a: 1\n  b: 2\n");
     let condition = UnmetCondition { name: "services".into(), reason: "apid not healthy".into() };
     let status = MachineStatusStatus { ready: false, unmet_conditions: vec![condition] };
     check(
@@ -61,12 +65,12 @@ fn yaml_as_clients_read_it() {
 
 #[test]
 fn a_configuration_is_not_shown_by_accident() {
-    assert_eq!(format!("{:?}", MachineConfigSpec("token: secret".into())), "MachineConfigSpec(13 bytes)");
+    assert_eq!(format!("{:?}", config("token: secret")), "MachineConfigSpec(13 bytes)");
 }
 
 #[test]
 fn numbers_are_those_on_the_wire() {
     assert_eq!(MachineType(Type::Worker).form().to_proto(), [8, 3]);
-    assert_eq!(MachineConfigSpec("x".into()).form().to_proto(), [10, 1, b'x']);
+    assert_eq!(config("x").form().to_proto(), [10, 1, b'x']);
     assert_eq!(VersionSpec { name: "K".into(), version: "v".into() }.form().to_proto(), [18, 1, b'K', 10, 1, b'v']);
 }

@@ -1,0 +1,76 @@
+//! What the node knows about itself, as the resources that generic clients read.
+//!
+//! [`Resources`] is empty until it is first asked for or the API has had its first answers: boot has no time for it.
+//! Then a reconciler a subject writes down what [`crate::node`] says: [`mirror`] drives them, `network`, `runtime`,
+//! `config`, `block` say what becomes of a subject (pure), [`disks`] listens to the kernel.
+
+mod block;
+mod config;
+mod disks;
+mod mirror;
+mod network;
+mod runtime;
+
+use std::{sync::OnceLock, time::Duration};
+
+use reconcile::{GraphError, Runtime, Store};
+use resource::{Limits, StateError, kinds};
+
+use crate::node::Node;
+
+/// Longest wait of a caller for what is still to be written down.
+const SETTLE: Duration = Duration::from_secs(5);
+
+/// The resources and what fills them.
+#[derive(Debug, Default)]
+pub struct Resources(OnceLock<Runtime>);
+
+/// A mistake in the program.
+#[derive(Debug, thiserror::Error)]
+enum FillError {
+    /// Reconcilers that do not fit together.
+    #[error("start the reconcilers")]
+    Graph(#[from] GraphError),
+    /// A type that is listed twice.
+    #[error("describe the types of resources")]
+    State(#[from] StateError),
+}
+
+impl Resources {
+    /// Starts to fill them, once.
+    pub fn start(&self, node: &Node) -> &Runtime {
+        self.0.get_or_init(|| {
+            let (epoch, _) = uuid::Uuid::new_v4().as_u64_pair();
+            let store = Store::new(epoch, Limits::default());
+            let mut runtime = Runtime::new(store, node.tasks.clone(), node.stop.clone());
+            if let Err(error) = fill(&mut runtime, node) {
+                log::error!(target: "resources", "{}", daemon::report(&error));
+            }
+            runtime
+        })
+    }
+
+    /// The same, once everything that is known by now is written down.
+    pub async fn settled(&self, node: &Node) -> &Runtime {
+        let runtime = self.start(node);
+        if tokio::time::timeout(SETTLE, runtime.settled()).await.is_err() {
+            log::warn!(target: "resources", "not all reconcilers have had their first turn in {} s", SETTLE.as_secs());
+        }
+        runtime
+    }
+}
+
+fn fill(runtime: &mut Runtime, node: &Node) -> Result<(), FillError> {
+    runtime.store().describe(kinds::all())?;
+    runtime.add(runtime::Boot)?;
+    runtime.add(runtime::machine(node))?;
+    runtime.add(runtime::services(node))?;
+    runtime.add(network::status(node))?;
+    runtime.add(network::addresses(node))?;
+    runtime.add(config::reconciler(node))?;
+    runtime.add(block::reconciler(node))?;
+    Ok(runtime.add(disks::Disks::default())?)
+}
+
+#[cfg(test)]
+mod tests;

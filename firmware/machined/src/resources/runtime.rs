@@ -1,0 +1,145 @@
+//! Stage, services and what is known about this boot, as resources.
+
+use reconcile::{Context, Declaration, Failure, Output, Reconciler, Task};
+use resource::kinds::{
+    runtime::{
+        BOOT_ID, BootIdSpec, CMDLINE, KernelCmdlineSpec, MACHINE, MachineStage, MachineStatusSpec, MachineStatusStatus, PLATFORM_METADATA,
+        PlatformMetadataSpec, ServicePidSpec, UnmetCondition, VERSION, VersionSpec,
+    },
+    v1alpha1::ServiceSpec,
+};
+
+use super::mirror::Mirror;
+use crate::{
+    api,
+    node::{MachineStatus, Node, ServiceState, ServiceStatus, Stage},
+};
+
+pub(super) fn machine(node: &Node) -> Mirror<MachineStatus> {
+    Mirror::new("runtime.machine", &node.machine, vec![Output::exclusive::<MachineStatusSpec>()], |machine, context| {
+        context.keep([(MACHINE.to_owned(), status(machine))])?;
+        Ok(())
+    })
+}
+
+pub(super) fn services(node: &Node) -> Mirror<Vec<ServiceStatus>> {
+    let outputs = vec![Output::exclusive::<ServiceSpec>(), Output::exclusive::<ServicePidSpec>()];
+    Mirror::new("runtime.services", &node.services, outputs, |services: &Vec<ServiceStatus>, context| {
+        context.keep(services.iter().map(|service| (service.id.clone(), health(service))))?;
+        context.keep(services.iter().filter_map(process))?;
+        Ok(())
+    })
+}
+
+fn status(machine: &MachineStatus) -> MachineStatusSpec {
+    let stage = match machine.stage {
+        Stage::Unknown => MachineStage::Unknown,
+        Stage::Booting => MachineStage::Booting,
+        Stage::Installing => MachineStage::Installing,
+        Stage::Maintenance => MachineStage::Maintenance,
+        Stage::Running => MachineStage::Running,
+        Stage::Rebooting => MachineStage::Rebooting,
+        Stage::ShuttingDown => MachineStage::ShuttingDown,
+        Stage::Resetting => MachineStage::Resetting,
+        Stage::Upgrading => MachineStage::Upgrading,
+    };
+    // Ready is only judged while booting and running (reference, behaviour (a)).
+    let judged = matches!(stage, MachineStage::Booting | MachineStage::Running);
+    let unmet = machine.unmet.iter().map(|unmet| UnmetCondition { name: unmet.name.clone(), reason: unmet.reason.clone() });
+    MachineStatusSpec {
+        stage,
+        status: MachineStatusStatus { ready: judged && machine.unmet.is_empty(), unmet_conditions: unmet.collect() },
+    }
+}
+
+fn health(service: &ServiceStatus) -> ServiceSpec {
+    ServiceSpec {
+        running: service.state == ServiceState::Running,
+        healthy: service.healthy == Some(true),
+        unknown: service.healthy.is_none(),
+    }
+}
+
+/// Of a service with a process of its own.
+fn process(service: &ServiceStatus) -> Option<(String, ServicePidSpec)> {
+    let pid = service.pid?;
+    let namespace = std::fs::read_link(format!("/proc/{pid}/ns/mnt")).ok()?;
+    let mount_namespace = namespace.to_string_lossy().into_owned();
+    Some((service.id.clone(), ServicePidSpec { pid: i32::try_from(pid).ok()?, mount_namespace }))
+}
+
+/// What does not change before the next boot.
+#[derive(Debug, Default)]
+pub(super) struct Boot;
+
+impl Reconciler for Boot {
+    fn declaration(&self) -> Declaration {
+        let outputs = vec![
+            Output::exclusive::<BootIdSpec>(),
+            Output::exclusive::<KernelCmdlineSpec>(),
+            Output::exclusive::<PlatformMetadataSpec>(),
+            Output::exclusive::<VersionSpec>(),
+        ];
+        Declaration { name: "runtime.boot", inputs: Vec::new(), outputs }
+    }
+
+    fn reconcile<'a>(&'a mut self, context: &'a Context) -> Task<'a, Result<(), Failure>> {
+        Box::pin(async {
+            // The kernel has these in memory: no disk is waited for.
+            let read = |path: &str| std::fs::read_to_string(path).map(|text| text.trim_end().to_owned());
+            let boot_id = read("/proc/sys/kernel/random/boot_id")?;
+            let cmdline = read("/proc/cmdline")?;
+            context.keep([(BOOT_ID.to_owned(), BootIdSpec { boot_id })])?;
+            context.keep([(CMDLINE.to_owned(), KernelCmdlineSpec { cmdline })])?;
+            let platform = PlatformMetadataSpec { platform: api::PLATFORM.to_owned(), ..PlatformMetadataSpec::default() };
+            context.keep([(PLATFORM_METADATA.to_owned(), platform)])?;
+            let version = VersionSpec { name: "Keelson".to_owned(), version: api::TAG.to_owned() };
+            context.keep([(VERSION.to_owned(), version)])?;
+            Ok(())
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::node::Unmet;
+
+    #[test]
+    fn ready_is_judged_while_booting_and_running() {
+        let unmet = || vec![Unmet { name: "network".into(), reason: "no address".into() }];
+        for (stage, unmet, ready) in [
+            (Stage::Running, vec![], true),
+            (Stage::Running, unmet(), false),
+            (Stage::Booting, vec![], true),
+            (Stage::Maintenance, vec![], false),
+            (Stage::Rebooting, vec![], false),
+        ] {
+            let count = unmet.len();
+            let spec = status(&MachineStatus { stage, unmet });
+            assert_eq!((spec.status.ready, spec.status.unmet_conditions.len()), (ready, count), "{stage:?}");
+        }
+    }
+
+    #[test]
+    fn services_with_and_without_a_process() {
+        let service = |state, healthy, pid| ServiceStatus {
+            id: "apid".into(),
+            state,
+            healthy,
+            health_message: String::new(),
+            health_changed: Duration::ZERO,
+            events: vec![],
+            pid,
+        };
+        let spec = |running, healthy, unknown| ServiceSpec { running, healthy, unknown };
+        assert_eq!(health(&service(ServiceState::Running, Some(true), None)), spec(true, true, false));
+        assert_eq!(health(&service(ServiceState::Running, None, None)), spec(true, false, true));
+        assert_eq!(health(&service(ServiceState::Failed, Some(false), None)), spec(false, false, false));
+        assert_eq!(process(&service(ServiceState::Running, None, None)), None);
+        let own = process(&service(ServiceState::Running, None, Some(std::process::id()))).unwrap().1;
+        assert!(own.mount_namespace.starts_with("mnt:["), "{own:?}");
+    }
+}
