@@ -74,6 +74,12 @@ pub enum Command {
     Processes(Processes),
     /// Disks
     Disks(Disks),
+    /// Resources: what a node knows about itself. `keelctl get rd` lists the types
+    #[command(visible_alias = "g")]
+    Get(Get),
+    /// How a node works inside
+    #[command(subcommand)]
+    Inspect(Inspect),
     /// Files of a folder
     #[command(visible_alias = "list")]
     Ls(Ls),
@@ -336,6 +342,45 @@ pub struct Disks {
 }
 
 #[derive(Debug, Args)]
+pub struct Get {
+    /// Type by any of its names: `services`, `svc`, `services.v1alpha1.talos.dev`
+    #[arg(value_name = "TYPE")]
+    pub kind: String,
+    /// Only this one
+    pub id: Option<String>,
+    /// Namespace. Default: the type's own
+    #[arg(long, value_name = "NAME")]
+    pub namespace: Option<String>,
+    /// Go on with what happens to them: `+` is new, `-` is gone
+    #[arg(short, long)]
+    pub watch: bool,
+    #[command(flatten)]
+    pub insecure: Insecure,
+    /// How to show them
+    #[arg(short, long, value_enum, default_value_t = Format::Table)]
+    pub output: Format,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Inspect {
+    /// Which reconcilers read and write which resources
+    Dependencies(Dependencies),
+}
+
+#[derive(Debug, Args)]
+pub struct Dependencies {
+    /// How to show them; `dot` is for Graphviz: keelctl inspect dependencies -o dot | dot -T svg
+    #[arg(short, long, value_enum, default_value_t = GraphFormat::Text)]
+    pub output: GraphFormat,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum GraphFormat {
+    Text,
+    Dot,
+}
+
+#[derive(Debug, Args)]
 pub struct Ls {
     /// Folder
     #[arg(default_value = "/")]
@@ -433,6 +478,10 @@ mod tests {
             "dmesg --tail",
             "events --tail -1 --duration 5m --no-follow",
             "ls /var -l -r -d 2 -t f,d",
+            "get rd",
+            "get members -n a -o yaml --namespace cluster",
+            "get svc apid -w -i",
+            "inspect dependencies -o dot",
             "reboot --wait=false -m force",
             "shutdown --force --timeout 1m",
             "config endpoint 10.0.0.1 10.0.0.2:1 --talosconfig t",
@@ -446,7 +495,7 @@ mod tests {
 
     #[test]
     fn wrong_lines_are_refused() {
-        for line in ["", "version --cert-fingerprint x", "logs", "apply-config -n a", "reboot -m slow", "gen config c"] {
+        for line in ["", "get", "inspect", "version --cert-fingerprint x", "logs", "apply-config -n a", "reboot -m slow", "gen config c"] {
             let words = std::iter::once("keelctl").chain(line.split_whitespace());
             assert!(Cli::try_parse_from(words).is_err(), "{line}");
         }

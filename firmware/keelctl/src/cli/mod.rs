@@ -5,6 +5,8 @@ mod config;
 mod events;
 mod files;
 mod generate;
+mod get;
+mod inspect;
 mod meminfo;
 mod nodes;
 mod power;
@@ -52,6 +54,8 @@ fn run(cli: Cli) -> Result<ExitCode> {
             Command::Dmesg(dmesg) => streams::dmesg(&fleet, dmesg).await,
             Command::Logs(logs) => streams::logs(&fleet, logs).await,
             Command::Events(events) => events::run(&fleet, events).await,
+            Command::Get(get) => get::run(&fleet, get).await,
+            Command::Inspect(args::Inspect::Dependencies(dependencies)) => inspect::dependencies(&fleet, dependencies).await,
             Command::Ls(ls) => files::list(&fleet, ls).await,
             Command::Read(read) => files::read(&fleet, &read).await,
             Command::Reboot(reboot) => power::reboot(&fleet, reboot).await,

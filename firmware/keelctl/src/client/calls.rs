@@ -5,6 +5,8 @@ use std::time::Duration;
 use tonic::{Response, Status, Streaming};
 use wire::{
     common::{Data, Metadata},
+    cosi::{self, GetRequest, Resource, WatchRequest, WatchResponse},
+    inspect::ControllerDependencyEdge,
     machine::{
         ApplyConfiguration, ApplyConfigurationRequest, DmesgRequest, Event, EventsRequest, FileInfo, ListRequest, LogsRequest, MemInfo,
         MountStat, ProcessInfo, ReadRequest, RebootRequest, ServiceInfo, ShutdownRequest, Version,
@@ -154,6 +156,34 @@ impl Client {
             bytes.extend_from_slice(&chunk);
         }
         Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// One resource.
+    pub async fn resource(&self, request: GetRequest) -> Result<Resource, ClientError> {
+        let reply = done("Get", self.state().get(request).await)?;
+        reply.resource.ok_or(ClientError::Empty { method: "Get" })
+    }
+
+    /// All resources that are meant.
+    pub async fn resources(&self, request: cosi::ListRequest) -> Result<Vec<Resource>, ClientError> {
+        let mut stream = done("List", self.state().list(request).await)?;
+        let mut all = Vec::new();
+        while let Some(answer) = next("List", &mut stream).await? {
+            all.extend(answer.resource);
+        }
+        Ok(all)
+    }
+
+    /// What happens to resources; the first answer is empty and means that the watch is set up.
+    pub async fn watch(&self, request: WatchRequest) -> Result<Streaming<WatchResponse>, ClientError> {
+        done("Watch", self.state().watch(request).await)
+    }
+
+    /// Who reads and writes which resources.
+    pub async fn dependencies(&self) -> Result<Vec<ControllerDependencyEdge>, ClientError> {
+        const METHOD: &str = "ControllerRuntimeDependencies";
+        let reply = done(METHOD, self.inspect().controller_runtime_dependencies(()).await)?;
+        Ok(single(METHOD, reply.messages, |message| message.metadata.as_ref())?.edges)
     }
 
     /// The id that changes with every boot of the kernel.

@@ -17,6 +17,8 @@ use tonic::{
     transport::Channel,
 };
 use wire::{
+    cosi::state_client::StateClient,
+    inspect::inspect_service_client::InspectServiceClient,
     machine::machine_service_client::MachineServiceClient,
     storage::storage_service_client::StorageServiceClient,
     tls::{self, Identity, SpkiFingerprint},
@@ -127,5 +129,17 @@ impl Client {
     #[must_use]
     pub fn storage(&self) -> StorageServiceClient<Service> {
         StorageServiceClient::with_interceptor(self.channel.clone(), self.headers.clone()).max_decoding_message_size(wire::MAX_MESSAGE)
+    }
+
+    /// The generated client of the resource API.
+    #[must_use]
+    pub fn state(&self) -> StateClient<Service> {
+        StateClient::with_interceptor(self.channel.clone(), self.headers.clone()).max_decoding_message_size(wire::MAX_MESSAGE)
+    }
+
+    /// The generated client of the inspection service.
+    #[must_use]
+    pub fn inspect(&self) -> InspectServiceClient<Service> {
+        InspectServiceClient::with_interceptor(self.channel.clone(), self.headers.clone())
     }
 }
