@@ -13,6 +13,7 @@ use tokio::runtime::Runtime;
 use tonic::{Code, Response, Status, Streaming, transport::Channel};
 use wire::{
     common,
+    cosi::{self, state_client::StateClient},
     machine::{self, machine_service_client::MachineServiceClient},
     storage::storage_service_client::StorageServiceClient,
 };
@@ -231,6 +232,33 @@ impl Api {
         let mut client = self.machine();
         let request = machine::RebootRequest { mode: machine::reboot_request::Mode::Default.into() };
         Ok(one(self.call(client.reboot(request))?.messages)?.actor_id)
+    }
+
+    /// The resource API, for calls that have no method here.
+    #[must_use]
+    pub fn state(&self) -> StateClient<Channel> {
+        StateClient::new(self.channel.clone())
+    }
+
+    /// What a resource says, as YAML.
+    ///
+    /// # Errors
+    /// The node's status.
+    pub fn resource(&self, namespace: &str, kind: &str, id: &str) -> Result<String, Status> {
+        let request = cosi::GetRequest { namespace: namespace.into(), r#type: kind.into(), id: id.into(), options: None };
+        let resource = self.call(self.state().get(request))?.resource;
+        let spec = resource.and_then(|resource| resource.spec).ok_or_else(|| Status::internal("the answer holds no resource"))?;
+        Ok(spec.yaml_spec)
+    }
+
+    /// The next message of a stream, at most a minute later.
+    ///
+    /// # Errors
+    /// The node's status, also when the stream ends.
+    pub fn next<T>(&self, stream: &mut Streaming<T>) -> Result<T, Status> {
+        let timed = async { tokio::time::timeout(CALL, stream.message()).await };
+        let message = self.runtime.block_on(timed).unwrap_or_else(|_| Err(Status::deadline_exceeded("nothing came")))?;
+        message.ok_or_else(|| Status::out_of_range("the stream has ended"))
     }
 
     /// The node's present boot id.

@@ -7,6 +7,7 @@ mod bad_input;
 mod cells;
 mod node;
 mod power_cut;
+mod resources;
 mod serial_port;
 mod sources;
 
@@ -31,6 +32,7 @@ fn main() {
     let mut trials = cells::trials(tier);
     trials.extend(node::trials());
     trials.extend(bad_input::trials(tier));
+    trials.extend(resources::trials());
     trials.extend(sources::trials(tier));
     trials.extend(power_cut::trials(tier));
     trials.extend(serial_port::trials());

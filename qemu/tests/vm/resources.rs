@@ -1,0 +1,129 @@
+//! What a node says about itself to generic clients.
+
+use anyhow::{Context, Result, ensure};
+use libtest_mimic::Trial;
+use qemu::{
+    Api, Arch, Machine, TestVm,
+    api::{refused, wait_for},
+    limits,
+    node::{configured, maintenance},
+};
+use tonic::{Code, Streaming};
+use wire::cosi::{CreateRequest, EventType, ListRequest, WatchOptions, WatchRequest, WatchResponse};
+
+use crate::trial;
+
+const HOSTNAMES: &str = "HostnameStatuses.net.talos.dev";
+const CONFIGS: &str = "MachineConfigs.config.talos.dev";
+
+pub fn trials() -> Vec<Trial> {
+    Arch::ALL
+        .into_iter()
+        .flat_map(|arch| {
+            [
+                trial(format!("resources/{arch}/maintenance"), move || strangers_read_some(Machine::new(arch))),
+                trial(format!("resources/{arch}/configured"), move || the_node_describes_itself(Machine::new(arch))),
+            ]
+        })
+        .collect()
+}
+
+/// Without a configuration anybody may read what is no secret, and nobody may write.
+fn strangers_read_some(machine: Machine) -> Result<()> {
+    let mut vm = TestVm::boot(machine)?;
+    let api = maintenance(&mut vm)?;
+    says(&api, "runtime", "MachineStatuses.runtime.talos.dev", "machine", "stage: maintenance\n")?;
+    says(&api, "config", "MachineTypes.config.talos.dev", "machine-type", "unknown\n")?;
+    refused(api.resource("config", CONFIGS, "v1alpha1"), Code::PermissionDenied)?;
+    refused(api.call(api.state().create(CreateRequest::default())), Code::PermissionDenied)?;
+    Ok(())
+}
+
+/// Everything that the node fills is true, and follows when the configuration changes.
+fn the_node_describes_itself(machine: Machine) -> Result<()> {
+    let (vm, api, access) = configured(machine)?;
+    let definitions = list(&api, "meta", "ResourceDefinitions.meta.cosi.dev")?;
+    ensure!(definitions.iter().any(|id| *id == HOSTNAMES.to_lowercase()), "definitions: {definitions:?}");
+
+    says(&api, "runtime", "MachineStatuses.runtime.talos.dev", "machine", "stage: running\nstatus:\n  ready: true\n")?;
+    says(&api, "runtime", "Services.v1alpha1.talos.dev", "apid", "running: true\nhealthy: true\nunknown: false\n")?;
+    says(&api, "runtime", "ServicePIDs.runtime.talos.dev", "apid", "mountNamespace: mnt:[")?;
+    let version = api.version()?.version.context("no version in the answer")?;
+    says(&api, "runtime", "Versions.runtime.talos.dev", "version", &format!("version: {}\n", version.tag))?;
+    says(&api, "runtime", "BootIDs.runtime.talos.dev", "boot-id", &format!("bootID: {}\n", api.boot_id()?))?;
+    says(&api, "runtime", "KernelCmdlines.runtime.talos.dev", "cmdline", "panic_on_corruption")?;
+    says(&api, "runtime", "MountStatuses.runtime.talos.dev", "STATE", "target: /system/state\nfilesystemType: xfs\n")?;
+    says(&api, "runtime", "MountStatuses.runtime.talos.dev", "EPHEMERAL", "target: /var\nfilesystemType: xfs\n")?;
+    let system = api.resource("runtime", "SystemDisks.block.talos.dev", "system-disk")?;
+    let disk = system.lines().find_map(|line| line.strip_prefix("diskID: ")).context("no system disk")?;
+    let size = std::fs::metadata(vm.disk())?.len();
+    says(&api, "runtime", "Disks.block.talos.dev", disk, &format!("size: {size}\n"))?;
+    says(&api, "network", "NodeAddresses.net.talos.dev", "current", "10.0.2.15/24")?;
+    says(&api, "network", "NodeAddresses.net.talos.dev", "default", "10.0.2.15/24")?;
+    says(&api, "network", "ResolverStatuses.net.talos.dev", "resolvers", "10.0.2.3")?;
+    let ready = "addressReady: true\nconnectivityReady: true\nhostnameReady: true\netcFilesReady: true\n";
+    says(&api, "network", "NetworkStatuses.net.talos.dev", "status", ready)?;
+    says(&api, "config", "MachineTypes.config.talos.dev", "machine-type", "controlplane\n")?;
+
+    let next = access.config.replacen("\nauto: stable", "\nhostname: named-live.example.org\nauto: off", 1);
+    ensure!(next != access.config, "the generated configuration has no place for a host name");
+    let mut names = watch(&api, "network", HOSTNAMES)?;
+    event(&api, &mut names, EventType::Created, "hostname: ")?;
+    event(&api, &mut names, EventType::Bootstrapped, "")?;
+    let mut configs = watch(&api, "config", CONFIGS)?;
+    for _ in ["persistent", "v1alpha1"] {
+        event(&api, &mut configs, EventType::Created, "type: controlplane")?;
+    }
+    event(&api, &mut configs, EventType::Bootstrapped, "")?;
+    api.apply(&next)?;
+    event(&api, &mut names, EventType::Updated, "hostname: named-live\ndomainname: example.org\n")?;
+    for _ in ["persistent", "v1alpha1"] {
+        event(&api, &mut configs, EventType::Updated, "hostname: named-live.example.org")?;
+    }
+    refused(api.call(api.state().create(CreateRequest::default())), Code::PermissionDenied)?;
+    let failing = list(&api, "runtime", "Reconcilers.runtime.keelson.dev")?;
+    ensure!(!failing.is_empty(), "no reconciler reports how it does");
+    failing.iter().try_for_each(|id| says(&api, "runtime", "Reconcilers.runtime.keelson.dev", id, "failing: false\n"))
+}
+
+/// Waits until what a resource says has `text` in it.
+fn says(api: &Api, namespace: &str, kind: &str, id: &str, text: &str) -> Result<()> {
+    wait_for(&format!("{text:?} in {kind} {id}"), limits::SETTLE, || {
+        let yaml = api.resource(namespace, kind, id)?;
+        ensure!(yaml.contains(text), "it says:\n{yaml}");
+        Ok(())
+    })
+}
+
+/// The ids of all resources of a type.
+fn list(api: &Api, namespace: &str, kind: &str) -> Result<Vec<String>> {
+    let request = ListRequest { namespace: namespace.into(), r#type: kind.into(), options: None };
+    let mut stream = api.call(api.state().list(request))?;
+    let mut ids = Vec::new();
+    loop {
+        match api.next(&mut stream) {
+            Ok(answer) => ids.push(answer.resource.and_then(|resource| resource.metadata).context("no metadata")?.id),
+            Err(status) if status.code() == Code::OutOfRange => return Ok(ids),
+            Err(status) => return Err(status.into()),
+        }
+    }
+}
+
+/// A watch with what there is; its greeting is taken.
+fn watch(api: &Api, namespace: &str, kind: &str) -> Result<Streaming<WatchResponse>> {
+    let options = WatchOptions { bootstrap_contents: true, ..WatchOptions::default() };
+    let request = WatchRequest { namespace: namespace.into(), r#type: kind.into(), id: None, options: Some(options), api_version: 1 };
+    let mut stream = api.call(api.state().watch(request))?;
+    let greeting = api.next(&mut stream)?;
+    ensure!(greeting.event.is_empty(), "a watch begins with an empty message, not {greeting:?}");
+    Ok(stream)
+}
+
+/// The next event is this one.
+fn event(api: &Api, stream: &mut Streaming<WatchResponse>, wanted: EventType, text: &str) -> Result<()> {
+    let answer = api.next(stream).with_context(|| format!("wait for {wanted:?} with {text:?}"))?;
+    let event = answer.event.first().context("a message without an event")?;
+    let yaml = event.resource.as_ref().and_then(|resource| resource.spec.as_ref()).map_or("", |spec| &spec.yaml_spec);
+    ensure!(event.event_type() == wanted && yaml.contains(text), "{:?} instead of {wanted:?}; it says:\n{yaml}", event.event_type());
+    Ok(())
+}
