@@ -4,13 +4,14 @@ use anyhow::Result;
 use imager::Profile;
 use qemu::Arch;
 
-use crate::image;
+use crate::{check::cargo, command::output, image};
 
 /// What to measure.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// Which figures: `boot` (time, memory, sizes) or `serial` (what a port that nobody reads costs).
-    #[arg(value_parser = ["boot", "serial"])]
+    /// Which figures: `boot` (time, memory, sizes), `serial` (what a port that nobody reads costs) or `state` (the resource
+    /// state on this machine: writes, watches, memory).
+    #[arg(value_parser = ["boot", "serial", "state"])]
     pub name: String,
     /// Only this architecture [default: both].
     #[arg(long)]
@@ -26,8 +27,14 @@ pub struct Arguments {
     pub json: bool,
 }
 
+/// Settings of `state`: how many resources there are, and how many watch them.
+const STATE: ([u32; 3], [u32; 3]) = ([1_000, 10_000, 100_000], [1, 100, 1_000]);
+
 /// Measures the release images.
 pub fn run(arguments: &Arguments) -> Result<()> {
+    if arguments.name == "state" {
+        return state(arguments.json);
+    }
     let arches: Vec<Arch> = arguments.arch.map_or(Arch::ALL.to_vec(), |arch| vec![arch]);
     for arch in &arches {
         let board = image::Arguments::of(arch.board(), Profile::Release);
@@ -57,6 +64,60 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         for (what, bytes) in &board.sizes {
             println!("{name:<14} {what}: {bytes} bytes");
         }
+    }
+    Ok(())
+}
+
+/// One setting of `state`, as its program prints it.
+#[derive(Debug, serde::Deserialize, serde::Serialize)]
+struct StateRow {
+    resources: u32,
+    watchers: u32,
+    floor_creates_per_s: f64,
+    creates_per_s: f64,
+    updates_per_s: f64,
+    fan_out_us_median: f64,
+    fan_out_us_max: f64,
+    bytes_per_resource: u64,
+}
+
+/// Each setting in a process of its own: memory of one is not another's.
+fn state(json: bool) -> Result<()> {
+    let mut rows = Vec::new();
+    for resources in STATE.0 {
+        for watchers in STATE.1 {
+            let row: StateRow = serde_json::from_slice(&output(cargo().args([
+                "run",
+                "--quiet",
+                "--locked",
+                "--release",
+                "--package",
+                "reconcile",
+                "--example",
+                "state",
+                "--",
+                &resources.to_string(),
+                &watchers.to_string(),
+            ]))?)?;
+            eprintln!("{resources} resources, {watchers} watchers: {:.0} creates a second", row.creates_per_s);
+            rows.push(row);
+        }
+    }
+    if json {
+        println!("{}", serde_json::to_string_pretty(&rows)?);
+        return Ok(());
+    }
+    println!(
+        "{:>9} {:>8} {:>10} {:>9} {:>6} {:>9} {:>15} {:>6}",
+        "resources", "watchers", "creates/s", "floor/s", "ratio", "updates/s", "fan-out us", "bytes"
+    );
+    for row in rows {
+        let ratio = row.floor_creates_per_s / row.creates_per_s;
+        let fan_out = format!("{:.0} ({:.0})", row.fan_out_us_median, row.fan_out_us_max);
+        println!(
+            "{:>9} {:>8} {:>10.0} {:>9.0} {ratio:>6.2} {:>9.0} {fan_out:>15} {:>6}",
+            row.resources, row.watchers, row.creates_per_s, row.floor_creates_per_s, row.updates_per_s, row.bytes_per_resource
+        );
     }
     Ok(())
 }

@@ -44,7 +44,7 @@ pub struct VmArguments {
 }
 
 /// `cargo`, the one that runs this program.
-fn cargo() -> Command {
+pub fn cargo() -> Command {
     Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
 }
 

@@ -21,6 +21,14 @@ pub fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
+/// Runs it and returns what it prints; its errors go to this terminal.
+pub fn output(command: &mut Command) -> Result<Vec<u8>> {
+    let line = shown(command);
+    let done = command.stderr(Stdio::inherit()).output().with_context(|| format!("start {line}"))?;
+    ensure!(done.status.success(), "{line}: {}", done.status);
+    Ok(done.stdout)
+}
+
 /// Results of test binaries.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Counts {
