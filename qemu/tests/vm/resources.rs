@@ -61,6 +61,13 @@ fn the_node_describes_itself(machine: Machine) -> Result<()> {
     says(&api, "network", "NodeAddresses.net.talos.dev", "current", "10.0.2.15/24")?;
     says(&api, "network", "NodeAddresses.net.talos.dev", "default", "10.0.2.15/24")?;
     says(&api, "network", "ResolverStatuses.net.talos.dev", "resolvers", "10.0.2.3")?;
+    says(&api, "network", "LinkStatuses.net.talos.dev", "eth0", "type: ether\n")?;
+    says(&api, "network", "LinkStatuses.net.talos.dev", "eth0", "operationalState: up\n")?;
+    says(&api, "network", "LinkStatuses.net.talos.dev", "lo", "type: loopback\n")?;
+    says(&api, "network", "AddressStatuses.net.talos.dev", "eth0/10.0.2.15/24", "family: inet4\nscope: global\n")?;
+    let routes = list(&api, "network", "RouteStatuses.net.talos.dev")?;
+    let default = routes.iter().find(|id| id.starts_with("inet4/10.0.2.2//")).with_context(|| format!("no default route: {routes:?}"))?;
+    says(&api, "network", "RouteStatuses.net.talos.dev", default, "outLinkName: eth0\ntable: main\n")?;
     let ready = "addressReady: true\nconnectivityReady: true\nhostnameReady: true\netcFilesReady: true\n";
     says(&api, "network", "NetworkStatuses.net.talos.dev", "status", ready)?;
     says(&api, "config", "MachineTypes.config.talos.dev", "machine-type", "controlplane\n")?;

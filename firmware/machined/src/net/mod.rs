@@ -5,7 +5,7 @@
 //!
 //! Absent so far: DHCPv6, bonds, bridges, VLANs, name servers from router announcements, a lease kept over a reboot.
 
-mod changes;
+pub(crate) mod changes;
 pub mod cmdline;
 mod config;
 pub mod dhcp;

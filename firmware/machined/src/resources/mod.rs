@@ -2,11 +2,12 @@
 //!
 //! [`Resources`] is empty until it is first asked for or the API has had its first answers: boot has no time for it.
 //! Then a reconciler a subject writes down what [`crate::node`] says: [`mirror`] drives them, `network`, `runtime`,
-//! `config`, `block` say what becomes of a subject (pure), [`disks`] listens to the kernel.
+//! `config`, `block` say what becomes of a subject (pure), [`disks`] and [`kernel`] listen to the kernel.
 
 mod block;
 mod config;
 mod disks;
+mod kernel;
 mod mirror;
 mod network;
 mod runtime;
@@ -67,6 +68,7 @@ fn fill(runtime: &mut Runtime, node: &Node) -> Result<(), FillError> {
     runtime.add(runtime::services(node))?;
     runtime.add(network::status(node))?;
     runtime.add(network::addresses(node))?;
+    runtime.add(kernel::KernelNetwork::default())?;
     runtime.add(config::reconciler(node))?;
     runtime.add(block::reconciler(node))?;
     Ok(runtime.add(disks::Disks::default())?)

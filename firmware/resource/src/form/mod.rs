@@ -15,7 +15,7 @@ mod yaml;
 
 use std::borrow::Cow;
 
-pub use plain::{Bits, HardwareAddress};
+pub use plain::{Bits, Code, HardwareAddress};
 
 /// A value taken apart.
 #[derive(Clone, Debug, PartialEq)]

@@ -147,6 +147,40 @@ impl Value for Bits {
     }
 }
 
+/// A number that somebody else gives names to, the kernel for one: some numbers have none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Code {
+    /// The number.
+    pub number: u32,
+    /// Every number that has a name.
+    pub names: &'static [(u32, &'static str)],
+    /// What the numbers stand for, for those without a name: `RouteProtocol(75)`; empty: they are names themselves.
+    pub kind: &'static str,
+}
+
+impl Code {
+    /// Its name, or what stands for one.
+    #[must_use]
+    pub fn name(&self) -> Cow<'static, str> {
+        let known = self.names.iter().find(|(number, _)| *number == self.number);
+        match (known, self.kind) {
+            (Some((_, name)), _) => Cow::Borrowed(*name),
+            (None, "") => Cow::Owned(self.number.to_string()),
+            (None, kind) => Cow::Owned(format!("{kind}({})", self.number)),
+        }
+    }
+}
+
+impl Value for Code {
+    fn form(&self) -> Form<'_> {
+        Form::Choice { number: self.number.cast_signed(), name: self.name() }
+    }
+
+    fn shape() -> Shape {
+        Shape::Plain("name, or number without one")
+    }
+}
+
 fn both<'a>(proto: Form<'a>, yaml: impl Into<Cow<'a, str>>) -> Form<'a> {
     Form::Both { proto: Box::new(proto), yaml: Box::new(Form::Text(yaml.into())) }
 }

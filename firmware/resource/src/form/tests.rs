@@ -113,6 +113,14 @@ fn flags_have_names() {
 }
 
 #[test]
+fn numbers_have_names_or_not() {
+    let code = |number| Code { number, names: &[(0, "unspec"), (2, "kernel")], kind: "RouteProtocol" };
+    for (number, expect) in [(0, "unspec\n"), (2, "kernel\n"), (75, "RouteProtocol(75)\n")] {
+        assert_eq!(code(number).form().to_yaml().unwrap(), expect);
+    }
+}
+
+#[test]
 fn durations_read_as_clients_write_them() {
     for (nanoseconds, expect) in [
         (0_u64, "0s"),

@@ -1,8 +1,16 @@
 //! The network as it is.
 
+mod names;
+
 use std::net::IpAddr;
 
 use ipnet::IpNet;
+
+use crate::{Bits, Code, HardwareAddress};
+pub use names::{
+    address_flags, duplex, family, link_flags, link_type, operational_state, port, route_flags, route_protocol, route_type, routing_table,
+    scope,
+};
 
 /// The only id of [`HostnameStatusSpec`].
 pub const HOSTNAME: &str = "hostname";
@@ -12,14 +20,6 @@ pub const RESOLVERS: &str = "resolvers";
 pub const STATUS: &str = "status";
 
 crate::choice! {
-    /// Family of an address.
-    pub enum Family {
-        /// IPv4.
-        Inet4 = 2 "inet4",
-        /// IPv6.
-        Inet6 = 10 "inet6",
-    }
-
     /// How addresses are put in order.
     pub enum AddressSortAlgorithm {
         /// By their bytes.
@@ -40,6 +40,120 @@ crate::choice! {
 }
 
 crate::message! {
+    /// An address that a link has.
+    pub struct AddressStatusSpec {
+        /// With its prefix.
+        1 address: Option<IpNet> = "address",
+        /// This side of a link with two ends.
+        2 local: Option<IpAddr> = "local" omitempty,
+        /// Reaches all on the link.
+        3 broadcast: Option<IpAddr> = "broadcast" omitempty,
+        /// Shared with others.
+        4 anycast: Option<IpAddr> = "anycast" omitempty,
+        /// Of a group.
+        5 multicast: Option<IpAddr> = "multicast" omitempty,
+        /// Index of its link.
+        6 link_index: u32 = "linkIndex",
+        /// Name of its link.
+        7 link_name: String = "linkName",
+        /// Family.
+        8 family: Code = "family",
+        /// How far it is valid.
+        9 scope: Code = "scope",
+        /// The kernel's flags.
+        10 flags: Bits = "flags",
+        /// Metric of its route.
+        11 priority: u32 = "priority",
+    }
+
+    /// A link.
+    pub struct LinkStatusSpec {
+        /// The kernel's alias for it.
+        31 alias: String = "alias" omitempty,
+        /// More names.
+        32 alt_names: Vec<String> = "altNames" omitempty,
+        /// The kernel's index.
+        1 index: u32 = "index",
+        /// Its hardware.
+        2 kind_of_hardware: Code = "type",
+        /// Index of the link below it.
+        3 link_index: u32 = "linkIndex",
+        /// The kernel's flags.
+        4 flags: Bits = "flags",
+        /// Its address.
+        5 hardware_addr: HardwareAddress = "hardwareAddr",
+        /// The address that it was made with.
+        30 permanent_addr: HardwareAddress = "permanentAddr",
+        /// Reaches all on the link.
+        6 broadcast_addr: HardwareAddress = "broadcastAddr",
+        /// Largest packet, bytes.
+        7 mtu: u32 = "mtu",
+        /// How packets wait.
+        8 queue_disc: String = "queueDisc",
+        /// Index of the link that it is part of.
+        9 master_index: u32 = "masterIndex" omitempty,
+        /// What works.
+        10 operational_state: Code = "operationalState",
+        /// What made it; empty for hardware.
+        11 kind: String = "kind",
+        /// What it is part of.
+        12 slave_kind: String = "slaveKind",
+        /// Where it is plugged in.
+        13 bus_path: String = "busPath" omitempty,
+        /// Its driver.
+        15 driver: String = "driver" omitempty,
+        /// Somebody is at the other end.
+        22 link_state: bool = "linkState",
+        /// Megabits a second.
+        23 speed_megabits: i64 = "speedMbit" omitempty,
+        /// What is plugged in.
+        24 port: Code = "port",
+        /// Whether both ends may speak at once.
+        25 duplex: Code = "duplex",
+    }
+
+    /// One of several ways to a destination.
+    pub struct RouteNextHop {
+        /// Next hop.
+        1 gateway: Option<IpAddr> = "gateway",
+        /// Link.
+        2 out_link_name: String = "outLinkName" omitempty,
+        /// Its share of the packets.
+        3 weight: u32 = "weight" omitempty,
+    }
+
+    /// A route.
+    pub struct RouteStatusSpec {
+        /// Family.
+        1 family: Code = "family",
+        /// Where it leads; nothing for everywhere.
+        2 destination: Option<IpNet> = "dst",
+        /// Address that packets are sent from.
+        3 source: Option<IpAddr> = "src",
+        /// Next hop.
+        4 gateway: Option<IpAddr> = "gateway",
+        /// Index of its link.
+        5 out_link_index: u32 = "outLinkIndex" omitempty,
+        /// Name of its link.
+        6 out_link_name: String = "outLinkName" omitempty,
+        /// The table that it is in.
+        7 table: Code = "table",
+        /// Metric: lower wins.
+        8 priority: u32 = "priority",
+        /// How far it leads.
+        9 scope: Code = "scope",
+        /// What it does with packets.
+        10 kind: Code = "type",
+        /// The kernel's flags.
+        11 flags: Bits = "flags",
+        /// Who made it.
+        12 protocol: Code = "protocol",
+        /// Largest packet, bytes.
+        13 mtu: u32 = "mtu" omitempty,
+        /// Several ways.
+        14 next_hops: Vec<RouteNextHop> = "nextHops" omitempty,
+    }
+
     /// The host name in force.
     pub struct HostnameStatusSpec {
         /// Its first label.
@@ -90,6 +204,13 @@ crate::message! {
 }
 
 kinds! {
+    AddressStatusSpec: "AddressStatuses.net.talos.dev" in "network", ["address", "addresses"],
+        ["Address" = "{.address}", "Link" = "{.linkName}"];
+    LinkStatusSpec: "LinkStatuses.net.talos.dev" in "network", ["link", "links"],
+        ["Alias" = "{.alias}", "Type" = "{.type}", "Kind" = "{.kind}", "Hw Addr" = "{.hardwareAddr}",
+         "Oper State" = "{.operationalState}", "Link State" = "{.linkState}"];
+    RouteStatusSpec: "RouteStatuses.net.talos.dev" in "network", ["route", "routes"],
+        ["Destination" = "{.dst}", "Gateway" = "{.gateway}", "Link" = "{.outLinkName}", "Metric" = "{.priority}"];
     HostnameStatusSpec: "HostnameStatuses.net.talos.dev" in "network", ["hostname"],
         ["Hostname" = "{.hostname}", "Domainname" = "{.domainname}"];
     NodeAddressSpec: "NodeAddresses.net.talos.dev" in "network", [],

@@ -1,0 +1,133 @@
+//! Links, addresses and routes as the kernel has them, whoever made them.
+
+mod convert;
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use futures_util::TryStreamExt;
+use reconcile::{Context, Declaration, Failure, Output, Reconciler, Task};
+use resource::kinds::network::{AddressStatusSpec, LinkStatusSpec, RouteStatusSpec};
+use rtnetlink::{
+    Handle,
+    packet_route::{AddressFamily, route::RouteMessage},
+};
+use tokio_util::task::AbortOnDropHandle;
+
+use self::convert::{Device, address, link, link_name, route};
+use crate::net::changes::Changes;
+
+/// Where the kernel says more about links.
+const SYS_NET: &str = "/sys/class/net";
+
+/// Most resources of one type; a node with more shows the first of them and says so in the log.
+const MOST: usize = 16_384;
+
+/// A connection to the kernel, and its word that something changed.
+struct Ears {
+    handle: Handle,
+    changes: Changes,
+    /// Moves messages as long as the handle is used.
+    _connection: AbortOnDropHandle<()>,
+}
+
+impl Ears {
+    fn open() -> std::io::Result<Self> {
+        let changes = Changes::open()?;
+        let (connection, handle, _) = rtnetlink::new_connection()?;
+        Ok(Self { handle, changes, _connection: AbortOnDropHandle::new(tokio::spawn(connection)) })
+    }
+}
+
+/// Writes them down.
+pub(super) struct KernelNetwork {
+    sys_net: PathBuf,
+    /// Opened at the first turn, before the kernel is read: what comes then is heard.
+    ears: Option<Ears>,
+}
+
+impl Default for KernelNetwork {
+    fn default() -> Self {
+        Self { sys_net: SYS_NET.into(), ears: None }
+    }
+}
+
+impl KernelNetwork {
+    async fn work(&mut self, context: &Context) -> Result<(), Failure> {
+        let ears = match self.ears.take() {
+            Some(ears) => ears,
+            None => Ears::open()?,
+        };
+        let ears = self.ears.insert(ears);
+        let links: Vec<_> = ears.handle.link().get().execute().try_collect().await?;
+        let addresses: Vec<_> = ears.handle.address().get().execute().try_collect().await?;
+        let mut routes = Vec::new();
+        for family in [AddressFamily::Inet, AddressFamily::Inet6] {
+            let mut filter = RouteMessage::default();
+            filter.header.address_family = family;
+            let found: Vec<_> = ears.handle.route().get(filter).execute().try_collect().await?;
+            routes.extend(found);
+        }
+        let names: BTreeMap<u32, String> = links.iter().map(|message| (message.header.index, link_name(message).to_owned())).collect();
+        let described =
+            links.iter().map(|message| (link_name(message).to_owned(), link(message, &device(&self.sys_net, link_name(message)))));
+        keep::<LinkStatusSpec>(context, described.collect())?;
+        keep::<AddressStatusSpec>(context, addresses.iter().filter_map(|message| address(message, &names)).collect())?;
+        keep::<RouteStatusSpec>(context, routes.iter().map(|message| route(message, &names)).collect())
+    }
+}
+
+/// What has one id is one resource: the last one.
+fn keep<K: resource::Kind>(context: &Context, mut wanted: BTreeMap<String, K>) -> Result<(), Failure> {
+    if wanted.len() > MOST {
+        log::warn!(target: "resources", "{}: {} of them, of which {MOST} are shown", K::DEFINITION.kind, wanted.len());
+        while wanted.len() > MOST {
+            wanted.pop_last();
+        }
+    }
+    context.keep(wanted)?;
+    Ok(())
+}
+
+/// What sysfs says of a link; nothing of one that is gone by now.
+fn device(sys_net: &Path, name: &str) -> Device {
+    let folder = sys_net.join(name);
+    let base = |path: &str| std::fs::canonicalize(folder.join(path)).ok()?.file_name().map(|name| name.to_string_lossy().into_owned());
+    let text = |path: &str| std::fs::read_to_string(folder.join(path)).ok();
+    Device {
+        bus_path: base("device").unwrap_or_default(),
+        driver: base("device/driver").unwrap_or_default(),
+        // A link that is down, or has no speed, does not answer or says -1.
+        speed: text("speed").and_then(|speed| speed.trim().parse().ok()).filter(|speed| *speed > 0).unwrap_or(0),
+        duplex: text("duplex").map(|duplex| duplex.trim().to_owned()).unwrap_or_default(),
+    }
+}
+
+impl Reconciler for KernelNetwork {
+    fn declaration(&self) -> Declaration {
+        let outputs =
+            vec![Output::exclusive::<LinkStatusSpec>(), Output::exclusive::<AddressStatusSpec>(), Output::exclusive::<RouteStatusSpec>()];
+        Declaration { name: "network.kernel", inputs: Vec::new(), outputs }
+    }
+
+    fn stirred(&mut self) -> Task<'_, ()> {
+        Box::pin(async {
+            let heard = match &mut self.ears {
+                Some(ears) => ears.changes.next().await,
+                // The first turn failed; the next one is on its way.
+                None => std::future::pending().await,
+            };
+            if let Err(error) = heard {
+                log::warn!(target: "resources", "listen for links, addresses and routes: {error}");
+                // Opened anew by the turn that follows.
+                self.ears = None;
+            }
+        })
+    }
+
+    fn reconcile<'a>(&'a mut self, context: &'a Context) -> Task<'a, Result<(), Failure>> {
+        Box::pin(self.work(context))
+    }
+}
