@@ -3,17 +3,21 @@
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
 use qemu::{
-    Api, Arch, Machine, TestVm,
+    Api, Arch, Bus, Machine, TestVm,
     api::{refused, wait_for},
     limits,
     node::{configured, maintenance},
 };
+use serde_json::json;
 use tonic::{Code, Streaming};
 use wire::cosi::{CreateRequest, EventType, ListRequest, WatchOptions, WatchRequest, WatchResponse};
 
 use crate::trial;
 
 const HOSTNAMES: &str = "HostnameStatuses.net.talos.dev";
+const DISKS: &str = "Disks.block.talos.dev";
+/// Bytes of the disk that is plugged in.
+const PLUGGED: u64 = 64 << 20;
 const CONFIGS: &str = "MachineConfigs.config.talos.dev";
 
 pub fn trials() -> Vec<Trial> {
@@ -23,6 +27,9 @@ pub fn trials() -> Vec<Trial> {
             [
                 trial(format!("resources/{arch}/maintenance"), move || strangers_read_some(Machine::new(arch))),
                 trial(format!("resources/{arch}/configured"), move || the_node_describes_itself(Machine::new(arch))),
+                trial(format!("resources/{arch}/plugged"), move || {
+                    disks_come_and_go(Machine { bus: Bus::VirtioScsi, ..Machine::new(arch) })
+                }),
             ]
         })
         .collect()
@@ -57,7 +64,7 @@ fn the_node_describes_itself(machine: Machine) -> Result<()> {
     let system = api.resource("runtime", "SystemDisks.block.talos.dev", "system-disk")?;
     let disk = system.lines().find_map(|line| line.strip_prefix("diskID: ")).context("no system disk")?;
     let size = std::fs::metadata(vm.disk())?.len();
-    says(&api, "runtime", "Disks.block.talos.dev", disk, &format!("size: {size}\n"))?;
+    says(&api, "runtime", DISKS, disk, &format!("size: {size}\n"))?;
     says(&api, "network", "NodeAddresses.net.talos.dev", "current", "10.0.2.15/24")?;
     says(&api, "network", "NodeAddresses.net.talos.dev", "default", "10.0.2.15/24")?;
     says(&api, "network", "ResolverStatuses.net.talos.dev", "resolvers", "10.0.2.3")?;
@@ -91,6 +98,23 @@ fn the_node_describes_itself(machine: Machine) -> Result<()> {
     let failing = list(&api, "runtime", "Reconcilers.runtime.keelson.dev")?;
     ensure!(!failing.is_empty(), "no reconciler reports how it does");
     failing.iter().try_for_each(|id| says(&api, "runtime", "Reconcilers.runtime.keelson.dev", id, "failing: false\n"))
+}
+
+/// A disk that is plugged in shows up by itself, and is gone when it is pulled.
+fn disks_come_and_go(machine: Machine) -> Result<()> {
+    let mut vm = TestVm::boot(machine)?;
+    let api = maintenance(&mut vm)?;
+    says(&api, "runtime", DISKS, "sda", "transport: ")?;
+    let medium = tempfile::NamedTempFile::new()?;
+    medium.as_file().set_len(PLUGGED)?;
+    let mut monitor = vm.monitor()?;
+    monitor.execute("blockdev-add", json!({ "driver": "file", "node-name": "plugged", "filename": medium.path() }))?;
+    monitor.execute("device_add", json!({ "driver": "scsi-hd", "id": "plugged", "drive": "plugged", "bus": "scsi0.0" }))?;
+    says(&api, "runtime", DISKS, "sdb", &format!("size: {PLUGGED}\npretty_size: 67 MB\n"))?;
+    monitor.execute("device_del", json!({ "id": "plugged" }))?;
+    wait_for("the pulled disk to be gone", limits::SETTLE, || refused(api.resource("runtime", DISKS, "sdb"), Code::NotFound))?;
+    ensure!(list(&api, "runtime", DISKS)? == ["sda"], "more than the system disk is left");
+    Ok(())
 }
 
 /// Waits until what a resource says has `text` in it.

@@ -23,7 +23,7 @@ const LIMIT: Duration = Duration::from_secs(10);
 struct Admin;
 
 fn service(history: usize) -> (Store, Service) {
-    let store = Store::new(1, Limits { history });
+    let store = Store::new(1, Limits { history, ..Limits::default() });
     store.describe(kinds::all()).unwrap();
     let service = Service::new(store.clone(), |extensions| extensions.get::<Admin>().is_some(), CancellationToken::new());
     (store, service)

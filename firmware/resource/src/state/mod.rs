@@ -5,7 +5,7 @@ pub mod watch;
 
 use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
 
-use crate::{Key, Metadata, Phase, Query, Resource, StateError};
+use crate::{Key, Metadata, Phase, Query, Resource, StateError, kinds};
 use history::History;
 
 /// How much is kept of the past.
@@ -13,11 +13,13 @@ use history::History;
 pub struct Limits {
     /// Events of one type that are kept for those who watch.
     pub history: usize,
+    /// The same of a type for administrators only: former secrets are not kept for long, and they may be large.
+    pub sensitive: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { history: 1000 }
+        Self { history: 1000, sensitive: 8 }
     }
 }
 
@@ -248,8 +250,12 @@ impl State {
     }
 
     fn collection(&mut self, place: Place) -> &mut Collection {
-        let limit = self.limits.history;
-        self.places.entry(place).or_insert_with(|| Collection { resources: BTreeMap::new(), history: History::new(limit) })
+        let limits = self.limits;
+        self.places.entry(place).or_insert_with_key(|place| {
+            let sensitive = kinds::all().any(|known| known.definition.kind == &*place.kind && known.definition.sensitive);
+            let limit = if sensitive { limits.sensitive } else { limits.history };
+            Collection { resources: BTreeMap::new(), history: History::new(limit) }
+        })
     }
 }
 

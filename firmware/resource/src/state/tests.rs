@@ -7,6 +7,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{Delivery, LabelQuery, LabelTerm, Operation, Spec, Start, Target, Watch, WatchError};
+use crate::{Kind, kinds::config::MachineConfigSpec};
 
 fn at(second: u64) -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(second)
@@ -25,7 +26,7 @@ fn said(text: &str) -> Arc<dyn Spec> {
 }
 
 fn state() -> State {
-    State::new(7, Limits { history: 4 })
+    State::new(7, Limits { history: 4, ..Limits::default() })
 }
 
 fn text(resource: &Resource) -> String {
@@ -166,6 +167,25 @@ fn who_comes_too_late_is_told_and_costs_nothing() {
 }
 
 #[test]
+fn former_secrets_are_not_kept() {
+    let (kind, namespace) = (MachineConfigSpec::DEFINITION.kind, MachineConfigSpec::DEFINITION.namespace);
+    let mut state = State::new(7, Limits { history: 100, sensitive: 2 });
+    let key = || Key::new(namespace, kind, "v1alpha1");
+    let texts: Vec<Arc<_>> = (0..5).map(|number| Arc::new(zeroize::Zeroizing::new(format!("token: {number}")))).collect();
+    for text in &texts {
+        let spec = MachineConfigSpec(Arc::clone(text));
+        match state.get(&key()).map(|old| Resource::clone(old)) {
+            Some(old) => state.update(old.with(Arc::new(spec)), Options::by("", at(1))),
+            None => state.create(Resource::of("v1alpha1", spec), Options::by("", at(1))),
+        }
+        .unwrap();
+    }
+    // The newest two events hold what they are about and what was before: the last three texts.
+    let held: Vec<bool> = texts.iter().map(|text| Arc::strong_count(text) > 1).collect();
+    assert_eq!(held, [false, false, true, true, true]);
+}
+
+#[test]
 fn what_begins_to_be_meant_is_new_and_what_ceases_to_is_gone() {
     let mut state = state();
     let term = LabelTerm { key: "on".into(), operation: Operation::Exists, values: vec![], invert: false };
@@ -201,7 +221,7 @@ proptest! {
     /// Whoever applies what a watch tells to an empty table has the state's contents, unless told to begin anew.
     #[test]
     fn what_is_told_adds_up(acts in acts()) {
-        let mut state = State::new(1, Limits { history: 8 });
+        let mut state = State::new(1, Limits { history: 8, ..Limits::default() });
         let start = |state: &State| Watch::start(state, place(), Target::All(Query::default()), Start::Contents).unwrap();
         let mut known: BTreeMap<String, (u64, String)> = BTreeMap::new();
         let apply = |known: &mut BTreeMap<String, (u64, String)>, told: &[Delivery]| {
