@@ -129,7 +129,7 @@ fn head(snapshot: &Snapshot) -> Vec<String> {
         ),
         format!("verity   {root}"),
     ];
-    let stage = stage_name(snapshot.machine.stage);
+    let stage = snapshot.machine.stage.as_str();
     let unmet = &snapshot.machine.unmet;
     let ready = match (snapshot.machine.stage, unmet.is_empty()) {
         (_, false) => {
@@ -303,20 +303,6 @@ fn clock(time: Duration) -> String {
 
 fn clock_of_day(seconds: u64) -> String {
     format!("{:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60)
-}
-
-fn stage_name(stage: Stage) -> &'static str {
-    match stage {
-        Stage::Unknown => "unknown",
-        Stage::Booting => "booting",
-        Stage::Installing => "installing",
-        Stage::Maintenance => "maintenance",
-        Stage::Running => "running",
-        Stage::Rebooting => "rebooting",
-        Stage::ShuttingDown => "shutting down",
-        Stage::Resetting => "resetting",
-        Stage::Upgrading => "upgrading",
-    }
 }
 
 fn state_name(state: ServiceState) -> &'static str {

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use wire::machine::{
     AddressEvent, MachineStatusEvent,
-    machine_status_event::{MachineStage, MachineStatus as WireStatus, machine_status::UnmetCondition},
+    machine_status_event::{MachineStatus as WireStatus, machine_status::UnmetCondition},
 };
 
 use super::Events;
-use crate::node::{MachineStatus, NetworkStatus, Node, Stage};
+use crate::node::{MachineStatus, NetworkStatus, Node};
 
 /// Publishes changes of stage, readiness and addresses until the node stops.
 pub async fn mirror(node: Arc<Node>, events: Arc<Events>) {
@@ -45,20 +45,31 @@ fn address_event(network: &NetworkStatus) -> AddressEvent {
 fn status_event(status: &MachineStatus) -> MachineStatusEvent {
     let unmet_conditions =
         status.unmet.iter().map(|unmet| UnmetCondition { name: unmet.name.clone(), reason: unmet.reason.clone() }).collect();
-    let ready = status.unmet.is_empty() && matches!(status.stage, Stage::Booting | Stage::Running);
-    MachineStatusEvent { stage: wire_stage(status.stage).into(), status: Some(WireStatus { ready, unmet_conditions }) }
+    // Resources and events number the stages alike.
+    MachineStatusEvent { stage: status.stage as i32, status: Some(WireStatus { ready: status.is_ready(), unmet_conditions }) }
 }
 
-fn wire_stage(stage: Stage) -> MachineStage {
-    match stage {
-        Stage::Unknown => MachineStage::Unknown,
-        Stage::Booting => MachineStage::Booting,
-        Stage::Installing => MachineStage::Installing,
-        Stage::Maintenance => MachineStage::Maintenance,
-        Stage::Running => MachineStage::Running,
-        Stage::Rebooting => MachineStage::Rebooting,
-        Stage::ShuttingDown => MachineStage::ShuttingDown,
-        Stage::Resetting => MachineStage::Resetting,
-        Stage::Upgrading => MachineStage::Upgrading,
+#[cfg(test)]
+mod tests {
+    use wire::machine::machine_status_event::MachineStage;
+
+    use crate::node::Stage;
+
+    #[test]
+    fn stages_have_the_events_numbers() {
+        for stage in [
+            Stage::Unknown,
+            Stage::Booting,
+            Stage::Installing,
+            Stage::Maintenance,
+            Stage::Running,
+            Stage::Rebooting,
+            Stage::ShuttingDown,
+            Stage::Resetting,
+            Stage::Upgrading,
+        ] {
+            let name = MachineStage::try_from(stage as i32).map(|stage| stage.as_str_name().to_lowercase().replace('_', " "));
+            assert_eq!(name.as_deref(), Ok(stage.as_str()));
+        }
     }
 }

@@ -8,32 +8,10 @@ use std::{
 };
 
 use ipnet::IpNet;
+/// Where the machine is in its life.
+pub use resource::kinds::runtime::MachineStage as Stage;
 use tokio::sync::oneshot;
 use zeroize::Zeroizing;
-
-/// Where the machine is in its life. Names and order follow the wire's `MachineStage`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Stage {
-    /// Before the first phase.
-    #[default]
-    Unknown,
-    /// Boot phases run.
-    Booting,
-    /// An image is being written to a disk.
-    Installing,
-    /// No configuration: waiting for one.
-    Maintenance,
-    /// Configured and past its boot phases.
-    Running,
-    /// On the way to a restart.
-    Rebooting,
-    /// On the way to power-off.
-    ShuttingDown,
-    /// Wiping.
-    Resetting,
-    /// Writing the other slot.
-    Upgrading,
-}
 
 /// Stage and readiness.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -42,6 +20,14 @@ pub struct MachineStatus {
     pub stage: Stage,
     /// What is missing; empty and `stage` running means ready.
     pub unmet: Vec<Unmet>,
+}
+
+impl MachineStatus {
+    /// Nothing is missing; only judged while booting and running (reference, behaviour (a)).
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.unmet.is_empty() && matches!(self.stage, Stage::Booting | Stage::Running)
+    }
 }
 
 /// A condition that readiness waits for. Names: time, network, services (behaviour (a)).

@@ -3,7 +3,7 @@
 use reconcile::{Context, Declaration, Failure, Output, Reconciler, Task};
 use resource::kinds::{
     runtime::{
-        BOOT_ID, BootIdSpec, CMDLINE, KernelCmdlineSpec, MACHINE, MachineStage, MachineStatusSpec, MachineStatusStatus, PLATFORM_METADATA,
+        BOOT_ID, BootIdSpec, CMDLINE, KernelCmdlineSpec, MACHINE, MachineStatusSpec, MachineStatusStatus, PLATFORM_METADATA,
         PlatformMetadataSpec, ServicePidSpec, UnmetCondition, VERSION, VersionSpec,
     },
     v1alpha1::ServiceSpec,
@@ -12,7 +12,7 @@ use resource::kinds::{
 use super::mirror::Mirror;
 use crate::{
     api,
-    node::{MachineStatus, Node, ServiceState, ServiceStatus, Stage},
+    node::{MachineStatus, Node, ServiceState, ServiceStatus},
 };
 
 pub(super) fn machine(node: &Node) -> Mirror<MachineStatus> {
@@ -32,24 +32,8 @@ pub(super) fn services(node: &Node) -> Mirror<Vec<ServiceStatus>> {
 }
 
 fn status(machine: &MachineStatus) -> MachineStatusSpec {
-    let stage = match machine.stage {
-        Stage::Unknown => MachineStage::Unknown,
-        Stage::Booting => MachineStage::Booting,
-        Stage::Installing => MachineStage::Installing,
-        Stage::Maintenance => MachineStage::Maintenance,
-        Stage::Running => MachineStage::Running,
-        Stage::Rebooting => MachineStage::Rebooting,
-        Stage::ShuttingDown => MachineStage::ShuttingDown,
-        Stage::Resetting => MachineStage::Resetting,
-        Stage::Upgrading => MachineStage::Upgrading,
-    };
-    // Ready is only judged while booting and running (reference, behaviour (a)).
-    let judged = matches!(stage, MachineStage::Booting | MachineStage::Running);
     let unmet = machine.unmet.iter().map(|unmet| UnmetCondition { name: unmet.name.clone(), reason: unmet.reason.clone() });
-    MachineStatusSpec {
-        stage,
-        status: MachineStatusStatus { ready: judged && machine.unmet.is_empty(), unmet_conditions: unmet.collect() },
-    }
+    MachineStatusSpec { stage: machine.stage, status: MachineStatusStatus { ready: machine.is_ready(), unmet_conditions: unmet.collect() } }
 }
 
 fn health(service: &ServiceStatus) -> ServiceSpec {
@@ -105,7 +89,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::node::Unmet;
+    use crate::node::{Stage, Unmet};
 
     #[test]
     fn ready_is_judged_while_booting_and_running() {
