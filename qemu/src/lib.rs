@@ -17,6 +17,7 @@ pub mod api;
 pub mod bench;
 pub mod cells;
 pub mod disk;
+pub mod gdb;
 pub mod limits;
 mod machine;
 pub mod node;

@@ -14,6 +14,9 @@ pub const SERIAL: Duration = Duration::from_secs(120);
 /// For the node to notice something: a changed configuration, a link, a service that went away.
 pub const SETTLE: Duration = Duration::from_secs(60);
 
+/// From a kernel that stands still to the next boot's first line: the watchdog's two minutes, and a slow clock.
+pub const WATCHDOG: Duration = Duration::from_secs(300);
+
 /// For QEMU's monitor socket to appear and answer.
 pub const MONITOR: Duration = Duration::from_secs(10);
 

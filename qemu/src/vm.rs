@@ -17,7 +17,7 @@ use nix::{
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::{Boot, Files, Machine, Process, Serial, SerialLog, disk, limits, qmp::Monitor};
+use crate::{Boot, Files, Machine, Process, Serial, SerialLog, disk, gdb::Debugger, limits, qmp::Monitor};
 
 /// A disk is this many times as large as the image on it, unless a test asks otherwise.
 const DISK_TIMES_IMAGE: u64 = 3;
@@ -184,6 +184,17 @@ impl TestVm {
     /// When it does not answer.
     pub fn monitor(&self) -> Result<Monitor> {
         Monitor::connect(&self.files.monitor)
+    }
+
+    /// A debugger's hold on the machine, which stands still from now on.
+    ///
+    /// # Errors
+    /// When QEMU does not open one.
+    pub fn debugger(&self) -> Result<Debugger> {
+        let socket = self.folder().join("debugger");
+        let line = format!("gdbserver unix:{},server=on,wait=off", socket.display());
+        let answer = self.monitor()?.execute("human-monitor-command", json!({ "command-line": line }))?;
+        Debugger::connect(&socket).with_context(|| format!("QEMU's answer: {answer}"))
     }
 
     /// Where the processors are, in QEMU's words: for a failure of a machine that says nothing. Two looks, so that one can

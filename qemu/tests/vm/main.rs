@@ -30,7 +30,7 @@ fn main() {
         Ok(other) => panic!("KEELSON_TIER is {other:?}; it may be `ci` or `full`"),
     };
     let mut trials = cells::trials(tier);
-    trials.extend(node::trials());
+    trials.extend(node::trials(tier));
     trials.extend(bad_input::trials(tier));
     trials.extend(resources::trials());
     trials.extend(sources::trials(tier));

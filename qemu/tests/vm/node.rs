@@ -12,7 +12,7 @@ use qemu::{
 use tonic::Code;
 use wire::machine::{self, ServiceInfo};
 
-use crate::trial;
+use crate::{Tier, trial};
 
 const MIB: u64 = 1 << 20;
 
@@ -20,7 +20,19 @@ const MIB: u64 = 1 << 20;
 const PARTITIONS: [(&str, u64); 5] =
     [("EFI", 512 * MIB), ("ROOT-A", 512 * MIB), ("META", MIB), ("ROOT-B", 512 * MIB), ("STATE", 512 * MIB)];
 
-pub fn trials() -> Vec<Trial> {
+pub fn trials(tier: Tier) -> Vec<Trial> {
+    // It takes two minutes, and on arm64 two processors as well.
+    let watched: &[Arch] = if tier == Tier::Full { &Arch::ALL } else { &[Arch::X86_64] };
+    let watchdog = |arch: &Arch| {
+        let machine = Machine::new(*arch);
+        trial(format!("node/{arch}/watchdog"), move || watchdog_restarts(machine))
+    };
+    let mut trials = daily();
+    trials.extend(watched.iter().map(watchdog));
+    trials
+}
+
+fn daily() -> Vec<Trial> {
     Arch::ALL
         .into_iter()
         .flat_map(|arch| {
@@ -218,6 +230,23 @@ fn configured_node(machine: Machine) -> Result<()> {
     ensure!(no_shell.is_err(), "the image holds a shell");
     drop(access);
     Ok(())
+}
+
+/// A kernel that has wedged is restarted by the board's watchdog, and the node comes up as it was.
+fn watchdog_restarts(machine: Machine) -> Result<()> {
+    let (mut vm, api, access) = configured(machine)?;
+    let before = api.boot_id()?;
+    logged(&api, "armed, 120 s")?;
+    drop(api);
+    let mut debugger = vm.debugger()?;
+    debugger.wedge(vm.machine.arch)?;
+    vm.serial.mark();
+    debugger.detach()?;
+    let serial = vm.serial.clone();
+    serial.wait("ms after the kernel started", limits::WATCHDOG, || vm.must_run()).context("the watchdog did not restart the machine")?;
+    let api = running(&mut vm, &access)?;
+    ensure!(api.boot_id()? != before, "the same boot goes on");
+    expect_healthy_node(&vm, &api)
 }
 
 /// Reboot through the API: another boot id, the same configuration, another boot log.

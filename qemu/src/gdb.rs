@@ -1,0 +1,129 @@
+//! The debugger's protocol, as much as it takes to wedge a machine
+//! (<https://sourceware.org/gdb/current/onlinedocs/gdb.html/Remote-Protocol.html>).
+
+use std::{
+    io::{BufReader, Read, Write},
+    os::unix::net::UnixStream,
+    path::Path,
+};
+
+use anyhow::{Context, Result, ensure};
+
+use crate::{Arch, limits};
+
+/// A connection to QEMU's debugger stub. The machine stands still while there is one.
+#[derive(Debug)]
+pub struct Debugger {
+    stream: BufReader<UnixStream>,
+}
+
+impl Debugger {
+    /// Connects, and thereby stops the machine.
+    ///
+    /// # Errors
+    /// When the stub does not answer within [`limits::MONITOR`].
+    pub fn connect(socket: &Path) -> Result<Self> {
+        let stream = UnixStream::connect(socket).with_context(|| format!("connect to QEMU's debugger stub {}", socket.display()))?;
+        stream.set_read_timeout(Some(limits::MONITOR))?;
+        Ok(Self { stream: BufReader::new(stream) })
+    }
+
+    /// Lets every processor run into an endless loop with interrupts masked as soon as the machine goes on: what a kernel
+    /// that has wedged looks like from outside.
+    ///
+    /// # Errors
+    /// When the stub refuses a command.
+    pub fn wedge(&mut self, arch: Arch) -> Result<()> {
+        // x86: `cli; hlt; jmp` back to the `hlt`. arm64: `msr daifset, #15; wfi; b` back to the `wfi`.
+        let (counter, code): (u32, &[u8]) = match arch {
+            Arch::X86_64 => (16, &[0xfa, 0xf4, 0xeb, 0xfd]),
+            Arch::Arm64 => (32, &[0xdf, 0x4f, 0x03, 0xd5, 0x7f, 0x20, 0x03, 0xd5, 0xff, 0xff, 0xff, 0x17]),
+        };
+        let list = self.command("qfThreadInfo")?;
+        let processors = list.strip_prefix('m').with_context(|| format!("the stub lists no processors but {list:?}"))?.to_owned();
+        for processor in processors.split(',') {
+            self.agreed(&format!("Hg{processor}"))?;
+            let address = little_endian(&self.command(&format!("p{counter:x}"))?)?;
+            let mut line = format!("M{address:x},{:x}:", code.len());
+            code.iter().for_each(|byte| line.push_str(&format!("{byte:02x}")));
+            self.agreed(&line)?;
+        }
+        Ok(())
+    }
+
+    /// Lets the machine go on and leaves it.
+    ///
+    /// # Errors
+    /// When the stub refuses.
+    pub fn detach(mut self) -> Result<()> {
+        self.agreed("D")
+    }
+
+    fn agreed(&mut self, command: &str) -> Result<()> {
+        let answer = self.command(command)?;
+        ensure!(answer == "OK", "the stub answers {answer:?} to {command}");
+        Ok(())
+    }
+
+    /// Sends a command and takes its answer. What the stub says unasked (why it has stopped) is passed over.
+    fn command(&mut self, command: &str) -> Result<String> {
+        let packet = packet(command);
+        self.stream.get_mut().write_all(packet.as_bytes()).with_context(|| format!("send {command} to the stub"))?;
+        loop {
+            let answer = self.answer().with_context(|| format!("read the stub's answer to {command}"))?;
+            self.stream.get_mut().write_all(b"+")?;
+            if !answer.starts_with(['T', 'S']) {
+                return Ok(answer);
+            }
+        }
+    }
+
+    /// The next packet's content: `$content#xx`; acknowledgements before it are passed over.
+    fn answer(&mut self) -> Result<String> {
+        let mut content = Vec::new();
+        while self.byte()? != b'$' {}
+        loop {
+            match self.byte()? {
+                b'#' => break,
+                byte => content.push(byte),
+            }
+        }
+        let sum = [self.byte()?, self.byte()?];
+        let content = String::from_utf8(content)?;
+        ensure!(packet(&content).as_bytes().ends_with(&sum), "a packet with a wrong sum: {content:?}");
+        Ok(content)
+    }
+
+    fn byte(&mut self) -> Result<u8> {
+        let mut byte = [0];
+        self.stream.read_exact(&mut byte)?;
+        Ok(byte[0])
+    }
+}
+
+fn packet(content: &str) -> String {
+    let sum = content.bytes().fold(0_u8, u8::wrapping_add);
+    format!("${content}#{sum:02x}")
+}
+
+/// A register's value: hexadecimal bytes, the lowest first.
+fn little_endian(text: &str) -> Result<u64> {
+    ensure!(text.len() == 16, "no register but {text:?}");
+    let number = u64::from_str_radix(text, 16).with_context(|| format!("no register but {text:?}"))?;
+    Ok(number.swap_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn packets_have_their_sum() {
+        assert_eq!(packet("OK"), "$OK#9a");
+        assert_eq!(packet(""), "$#00");
+        assert_eq!(little_endian("efcdab8967452301").unwrap(), 0x0123_4567_89ab_cdef);
+        for wrong in ["E01", "", "xxxxxxxxxxxxxxxx"] {
+            assert!(little_endian(wrong).is_err(), "{wrong}");
+        }
+    }
+}
