@@ -1,53 +1,21 @@
 //! The machine's disks, as they come and go.
 
-use linux::{
-    block::{Disk, Sysfs},
-    uevent::Uevents,
-};
-use reconcile::{Context, Declaration, Failure, Output, Reconciler, Task};
+use linux::block::{Disk, Sysfs};
+use reconcile::Output;
 use resource::kinds::block::DiskSpec;
+
+use super::listener::Listener;
 
 /// Where the kernel lists block devices, as clients know it.
 const SUBSYSTEM: &str = "/sys/class/block";
 
-/// Writes disks down.
-#[derive(Debug, Default)]
-pub(super) struct Disks {
-    /// Opened at the first turn, before the disks are read: what comes then is heard.
-    uevents: Option<Uevents>,
-}
-
-impl Reconciler for Disks {
-    fn declaration(&self) -> Declaration {
-        Declaration { name: "block.disks", inputs: Vec::new(), outputs: vec![Output::exclusive::<DiskSpec>()] }
-    }
-
-    fn stirred(&mut self) -> Task<'_, ()> {
-        Box::pin(async {
-            let heard = match &mut self.uevents {
-                Some(uevents) => uevents.about("block").await,
-                // The first turn failed; the next one is on its way.
-                None => std::future::pending().await,
-            };
-            if let Err(error) = heard {
-                log::warn!(target: "resources", "listen for disks: {error}");
-                // Opened anew by the turn that follows.
-                self.uevents = None;
-            }
-        })
-    }
-
-    fn reconcile<'a>(&'a mut self, context: &'a Context) -> Task<'a, Result<(), Failure>> {
-        Box::pin(async {
-            if self.uevents.is_none() {
-                self.uevents = Some(Uevents::listen()?);
-            }
-            // A disk is asked for its serial number, and may take its time.
-            let found = tokio::task::spawn_blocking(|| Sysfs::default().disks()).await??;
-            context.keep(found.iter().filter(|disk| disk.hardware).map(|disk| (disk.name.clone(), spec(disk))))?;
-            Ok(())
-        })
-    }
+pub(super) fn reconciler() -> Listener<Vec<Disk>> {
+    // A disk is asked for its serial number, and may take its time.
+    let read = || Ok(Sysfs::default().disks()?);
+    Listener::new("block.disks", "block", vec![Output::exclusive::<DiskSpec>()], read, |found, context| {
+        context.keep(found.iter().filter(|disk| disk.hardware).map(|disk| (disk.name.clone(), spec(disk))))?;
+        Ok(())
+    })
 }
 
 fn spec(disk: &Disk) -> DiskSpec {

@@ -2,13 +2,16 @@
 //!
 //! [`Resources`] is empty until it is first asked for or the API has had its first answers: boot has no time for it.
 //! Then a reconciler a subject writes down what [`crate::node`] says: [`mirror`] drives them, `network`, `runtime`,
-//! `config`, `block` say what becomes of a subject (pure), [`disks`] and [`kernel`] listen to the kernel.
+//! `config`, `block` say what becomes of a subject (pure). [`listener`] drives those that read the kernel when it speaks
+//! (`disks`, `modules`); [`kernel`] does so for links, addresses and routes.
 
 mod block;
 mod config;
 mod disks;
 mod kernel;
+mod listener;
 mod mirror;
+mod modules;
 mod network;
 mod runtime;
 
@@ -71,7 +74,8 @@ fn fill(runtime: &mut Runtime, node: &Node) -> Result<(), FillError> {
     runtime.add(kernel::KernelNetwork::default())?;
     runtime.add(config::reconciler(node))?;
     runtime.add(block::reconciler(node))?;
-    Ok(runtime.add(disks::Disks::default())?)
+    runtime.add(modules::reconciler())?;
+    Ok(runtime.add(disks::reconciler())?)
 }
 
 #[cfg(test)]

@@ -1,7 +1,10 @@
 //! Stage, services and what is known about this boot, as resources.
 
+use std::path::Path;
+
 use reconcile::{Context, Declaration, Failure, Output, Reconciler, Task};
 use resource::kinds::{
+    hardware::{SYSTEM_INFORMATION, SystemInformationSpec},
     runtime::{
         BOOT_ID, BootIdSpec, CMDLINE, KernelCmdlineSpec, MACHINE, MachineStatusSpec, MachineStatusStatus, PLATFORM_METADATA,
         PlatformMetadataSpec, ServicePidSpec, UnmetCondition, VERSION, VersionSpec,
@@ -14,6 +17,9 @@ use crate::{
     api,
     node::{MachineStatus, Node, ServiceState, ServiceStatus},
 };
+
+/// Where the kernel shows what the firmware says.
+const DMI: &str = "/sys/class/dmi/id";
 
 pub(super) fn machine(node: &Node) -> Mirror<MachineStatus> {
     Mirror::new("runtime.machine", &node.machine, vec![Output::exclusive::<MachineStatusSpec>()], |machine, context| {
@@ -62,6 +68,7 @@ impl Reconciler for Boot {
             Output::exclusive::<BootIdSpec>(),
             Output::exclusive::<KernelCmdlineSpec>(),
             Output::exclusive::<PlatformMetadataSpec>(),
+            Output::exclusive::<SystemInformationSpec>(),
             Output::exclusive::<VersionSpec>(),
         ];
         Declaration { name: "runtime.boot", inputs: Vec::new(), outputs }
@@ -77,11 +84,27 @@ impl Reconciler for Boot {
             context.keep([(CMDLINE.to_owned(), KernelCmdlineSpec { cmdline })])?;
             let platform = PlatformMetadataSpec { platform: api::PLATFORM.to_owned(), ..PlatformMetadataSpec::default() };
             context.keep([(PLATFORM_METADATA.to_owned(), platform)])?;
+            context.keep(system_information(Path::new(DMI)))?;
             let version = VersionSpec { name: "Keelson".to_owned(), version: api::TAG.to_owned() };
             context.keep([(VERSION.to_owned(), version)])?;
             Ok(())
         })
     }
+}
+
+/// What the firmware says of the machine, as far as the kernel knows; nothing on a machine without SMBIOS.
+fn system_information(folder: &Path) -> Option<(String, SystemInformationSpec)> {
+    let text = |name: &str| std::fs::read_to_string(folder.join(name)).map(|text| text.trim().to_owned()).unwrap_or_default();
+    let spec = SystemInformationSpec {
+        manufacturer: text("sys_vendor"),
+        product_name: text("product_name"),
+        version: text("product_version"),
+        bios_version: text("bios_version"),
+        serial_number: text("product_serial"),
+        uuid: text("product_uuid"),
+        sku_number: text("product_sku"),
+    };
+    folder.exists().then(|| (SYSTEM_INFORMATION.to_owned(), spec))
 }
 
 #[cfg(test)]
@@ -125,5 +148,14 @@ mod tests {
         assert_eq!(process(&service(ServiceState::Running, None, None)), None);
         let own = process(&service(ServiceState::Running, None, Some(std::process::id()))).unwrap().1;
         assert!(own.mount_namespace.starts_with("mnt:["), "{own:?}");
+    }
+
+    #[test]
+    fn a_machine_with_and_without_smbios() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("sys_vendor"), "QEMU\n").unwrap();
+        let (_, spec) = system_information(folder.path()).unwrap();
+        assert_eq!(spec, SystemInformationSpec { manufacturer: "QEMU".into(), ..SystemInformationSpec::default() });
+        assert_eq!(system_information(&folder.path().join("none")), None);
     }
 }

@@ -25,6 +25,7 @@ macro_rules! kinds {
 
 pub mod block;
 pub mod config;
+pub mod hardware;
 pub mod meta;
 pub mod network;
 pub mod runtime;
@@ -57,9 +58,17 @@ pub const NAMESPACES: &[(&str, &str)] = &[
 
 /// Every type, by subject.
 pub fn all() -> impl Iterator<Item = &'static Registered> {
-    [meta::REGISTERED, block::REGISTERED, config::REGISTERED, network::REGISTERED, runtime::REGISTERED, v1alpha1::REGISTERED]
-        .into_iter()
-        .flatten()
+    [
+        meta::REGISTERED,
+        block::REGISTERED,
+        config::REGISTERED,
+        hardware::REGISTERED,
+        network::REGISTERED,
+        runtime::REGISTERED,
+        v1alpha1::REGISTERED,
+    ]
+    .into_iter()
+    .flatten()
 }
 
 #[cfg(test)]

@@ -35,6 +35,30 @@ crate::choice! {
     }
 }
 
+crate::choice! {
+    /// How a kernel module came into the kernel.
+    pub enum KernelModuleType {
+        /// Not known.
+        Unknown = 0 "unknown",
+        /// Part of the kernel.
+        Builtin = 1 "built-in",
+        /// Loaded.
+        Dynamic = 2 "dynamic",
+    }
+
+    /// What a kernel module does.
+    pub enum KernelModuleState {
+        /// It works.
+        Live = 0 "live",
+        /// It is being loaded.
+        Loading = 1 "loading",
+        /// It is being unloaded.
+        Unloading = 2 "unloading",
+        /// It has always been there.
+        Builtin = 3 "built-in",
+    }
+}
+
 crate::message! {
     /// A condition that readiness waits for.
     pub struct UnmetCondition {
@@ -72,6 +96,22 @@ crate::message! {
     pub struct KernelCmdlineSpec {
         /// As the kernel got it.
         1 cmdline: String = "cmdline",
+    }
+
+    /// A kernel module.
+    pub struct KernelModuleStatusSpec {
+        /// How it came into the kernel.
+        1 kind: KernelModuleType = "type",
+        /// Bytes.
+        2 size: i64 = "size",
+        /// How many use it.
+        3 reference_count: i64 = "referenceCount",
+        /// Modules that use it.
+        4 dependencies: Vec<String> = "dependencies" omitempty,
+        /// What it does.
+        5 state: KernelModuleState = "state",
+        /// Where it is, as far as the kernel tells.
+        6 address: String = "address",
     }
 
     /// The kernel's name for this boot.
@@ -126,6 +166,8 @@ crate::message! {
 kinds! {
     BootIdSpec: "BootIDs.runtime.talos.dev" in "runtime", [], ["Boot ID" = "{.bootID}"];
     KernelCmdlineSpec: "KernelCmdlines.runtime.talos.dev" in "runtime", ["cmdline"], ["Cmdline" = "{.cmdline}"];
+    KernelModuleStatusSpec: "KernelModuleStatuses.runtime.talos.dev" in "runtime", ["module", "modules"],
+        ["Type" = "{.type}", "State" = "{.state}"];
     MachineStatusSpec: "MachineStatuses.runtime.talos.dev" in "runtime", [], ["Stage" = "{.stage}", "Ready" = "{.status.ready}"];
     MountStatusSpec: "MountStatuses.runtime.talos.dev" in "runtime", ["mounts"],
         ["Source" = "{.source}", "Target" = "{.target}", "Filesystem Type" = "{.filesystemType}"];

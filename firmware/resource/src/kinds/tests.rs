@@ -5,12 +5,12 @@ use crate::{Kind, Shape, Value};
 
 #[test]
 fn every_name_means_one_type() {
-    let mut owners: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+    let mut owners: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
     let namespaces: BTreeSet<&str> = NAMESPACES.iter().map(|(name, _)| *name).collect();
     for Registered { definition, .. } in all() {
         assert!(namespaces.contains(definition.namespace), "{}", definition.kind);
         for name in definition.names().all {
-            owners.entry(name).or_default().push(definition.kind);
+            owners.entry(name).or_default().insert(definition.kind);
         }
     }
     // What clients call ambiguous: short names of capitals only, and only those that are so in the reference, too.

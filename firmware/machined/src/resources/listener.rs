@@ -1,0 +1,59 @@
+//! A reconciler that reads the kernel whenever it speaks of a subsystem's devices.
+
+use linux::uevent::Uevents;
+use reconcile::{Context, Declaration, Failure, Output, Reconciler, Task};
+
+/// Reads what there is; may block.
+type Read<T> = fn() -> Result<T, Failure>;
+/// Writes it down.
+type Write<T> = fn(&T, &Context) -> Result<(), Failure>;
+
+/// Reads and writes down at the start and after every message of the kernel.
+#[derive(Debug)]
+pub(super) struct Listener<T> {
+    name: &'static str,
+    subsystem: &'static str,
+    outputs: Vec<Output>,
+    read: Read<T>,
+    write: Write<T>,
+    /// Opened at the first turn, before anything is read: what comes then is heard.
+    uevents: Option<Uevents>,
+}
+
+impl<T> Listener<T> {
+    /// `write` keeps each of the `outputs` by what `read` has found.
+    pub(super) const fn new(name: &'static str, subsystem: &'static str, outputs: Vec<Output>, read: Read<T>, write: Write<T>) -> Self {
+        Self { name, subsystem, outputs, read, write, uevents: None }
+    }
+}
+
+impl<T: Send + Sync + 'static> Reconciler for Listener<T> {
+    fn declaration(&self) -> Declaration {
+        Declaration { name: self.name, inputs: Vec::new(), outputs: self.outputs.clone() }
+    }
+
+    fn stirred(&mut self) -> Task<'_, ()> {
+        Box::pin(async {
+            let heard = match &mut self.uevents {
+                Some(uevents) => uevents.about(self.subsystem).await,
+                // The first turn failed; the next one is on its way.
+                None => std::future::pending().await,
+            };
+            if let Err(error) = heard {
+                log::warn!(target: "resources", "{}: listen to the kernel: {error}", self.name);
+                // Opened anew by the turn that follows.
+                self.uevents = None;
+            }
+        })
+    }
+
+    fn reconcile<'a>(&'a mut self, context: &'a Context) -> Task<'a, Result<(), Failure>> {
+        Box::pin(async {
+            if self.uevents.is_none() {
+                self.uevents = Some(Uevents::listen()?);
+            }
+            let found = tokio::task::spawn_blocking(self.read).await??;
+            (self.write)(&found, context)
+        })
+    }
+}
