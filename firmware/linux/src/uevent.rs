@@ -45,21 +45,37 @@ impl Uevents {
     pub async fn about(&mut self, subsystem: &str) -> io::Result<()> {
         loop {
             let mut ready = self.socket.readable().await?;
-            match recvfrom::<NetlinkAddr>(self.socket.as_raw_fd(), &mut self.buffer) {
-                Ok((length, from)) => {
-                    // Programs may speak in this group, too.
-                    let kernel = from.is_some_and(|from| from.pid() == 0);
-                    if kernel && self.buffer.get(..length).is_some_and(|message| is_about(message, subsystem)) {
-                        return Ok(());
-                    }
-                }
-                Err(Errno::EAGAIN) => ready.clear_ready(),
-                Err(Errno::EINTR) => {}
-                // More was said than the socket holds: anything may have changed.
-                Err(Errno::ENOBUFS) => return Ok(()),
-                Err(errno) => return Err(errno.into()),
+            match heard(&self.socket, &mut self.buffer, subsystem)? {
+                Some(true) => return Ok(()),
+                Some(false) => {}
+                None => ready.clear_ready(),
             }
         }
+    }
+
+    /// Passes over what has been said so far: for a caller that looks at the devices themselves next.
+    ///
+    /// # Errors
+    /// The socket failed.
+    pub fn pass_over(&mut self) -> io::Result<()> {
+        while heard(&self.socket, &mut self.buffer, "")?.is_some() {}
+        Ok(())
+    }
+}
+
+/// Whether the next message is about a subsystem; nothing when there is none.
+fn heard(socket: &AsyncFd<OwnedFd>, buffer: &mut [u8], subsystem: &str) -> io::Result<Option<bool>> {
+    match recvfrom::<NetlinkAddr>(socket.as_raw_fd(), buffer) {
+        Ok((length, from)) => {
+            // Programs may speak in this group, too.
+            let kernel = from.is_some_and(|from| from.pid() == 0);
+            Ok(Some(kernel && buffer.get(..length).is_some_and(|message| is_about(message, subsystem))))
+        }
+        Err(Errno::EAGAIN) => Ok(None),
+        Err(Errno::EINTR) => Ok(Some(false)),
+        // More was said than the socket holds: anything may have changed.
+        Err(Errno::ENOBUFS) => Ok(Some(true)),
+        Err(errno) => Err(errno.into()),
     }
 }
 
@@ -96,5 +112,6 @@ mod tests {
         for _ in 0..2 {
             assert!(tokio::time::timeout(std::time::Duration::from_millis(1), uevents.about("no such subsystem")).await.is_err());
         }
+        uevents.pass_over().expect("a socket that works");
     }
 }

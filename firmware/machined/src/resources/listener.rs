@@ -1,7 +1,13 @@
 //! A reconciler that reads the kernel whenever it speaks of a subsystem's devices.
 
+use std::time::Duration;
+
 use linux::uevent::Uevents;
 use reconcile::{Context, Declaration, Failure, Output, Reconciler, Task};
+use tokio::time::{Instant, sleep_until};
+
+/// Messages closer together than this are one: a disk with partitions makes a dozen.
+const TOGETHER: Duration = Duration::from_millis(100);
 
 /// Reads what there is; may block.
 type Read<T> = fn() -> Result<T, Failure>;
@@ -18,12 +24,13 @@ pub(super) struct Listener<T> {
     write: Write<T>,
     /// Opened at the first turn, before anything is read: what comes then is heard.
     uevents: Option<Uevents>,
+    not_before: Instant,
 }
 
 impl<T> Listener<T> {
     /// `write` keeps each of the `outputs` by what `read` has found.
-    pub(super) const fn new(name: &'static str, subsystem: &'static str, outputs: Vec<Output>, read: Read<T>, write: Write<T>) -> Self {
-        Self { name, subsystem, outputs, read, write, uevents: None }
+    pub(super) fn new(name: &'static str, subsystem: &'static str, outputs: Vec<Output>, read: Read<T>, write: Write<T>) -> Self {
+        Self { name, subsystem, outputs, read, write, uevents: None, not_before: Instant::now() }
     }
 }
 
@@ -39,7 +46,11 @@ impl<T: Send + Sync + 'static> Reconciler for Listener<T> {
                 // The first turn failed; the next one is on its way.
                 None => std::future::pending().await,
             };
-            if let Err(error) = heard {
+            sleep_until(self.not_before).await;
+            self.not_before = Instant::now() + TOGETHER;
+            // What has been said by now is covered by the reading that follows.
+            let passed = heard.and_then(|()| self.uevents.as_mut().map_or(Ok(()), Uevents::pass_over));
+            if let Err(error) = passed {
                 log::warn!(target: "resources", "{}: listen to the kernel: {error}", self.name);
                 // Opened anew by the turn that follows.
                 self.uevents = None;
