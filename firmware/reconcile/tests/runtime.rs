@@ -1,6 +1,7 @@
 //! Reconcilers at work on a store.
 
 use std::{
+    collections::BTreeMap,
     sync::{
         Arc,
         atomic::{AtomicU32, Ordering},
@@ -8,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use proptest::prelude::*;
 use reconcile::{Context, Declaration, Failure, GraphError, Input, Output, Reconciler, Runtime, Store, Strength, Task};
 use resource::{
     Key, Kind, Limits, Phase, Place, Query, Resource, Start, StateError, Target,
@@ -265,4 +267,58 @@ fn keeping_leaves_others_alone() {
     store.release(&version_key("a"), "reader").unwrap();
     assert_eq!(store.keep(&place, "me", vec![one("a", "3")]), Ok(false));
     is(&[("a", 1), ("theirs", 1)]);
+}
+
+/// What a step of the property below does.
+#[derive(Clone, Debug)]
+enum Step {
+    Keep(BTreeMap<u8, u8>),
+    Hold(u8),
+    Release(u8),
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        3 => proptest::collection::btree_map(0..4_u8, 0..3_u8, 0..4).prop_map(Step::Keep),
+        1 => (0..4_u8).prop_map(Step::Hold),
+        2 => (0..4_u8).prop_map(Step::Release),
+    ];
+    proptest::collection::vec(step, 1..30)
+}
+
+proptest! {
+    /// Whatever is held meanwhile: once all is let go, keeping twice gives exactly what is wanted, and what is held never goes.
+    #[test]
+    fn keeping_gets_there(steps in steps(), last in proptest::collection::btree_map(0..4_u8, 0..3_u8, 0..4)) {
+        let store = Store::new(1, Limits::default());
+        let place = Place::from(&version_key("0"));
+        let keep = |wanted: &BTreeMap<u8, u8>| {
+            let one = |(id, text): (&u8, &u8)| Resource::of(id.to_string(), VersionSpec { name: String::new(), version: text.to_string() });
+            store.keep(&place, "me", wanted.iter().map(one).collect()).unwrap()
+        };
+        for step in &steps {
+            match step {
+                Step::Keep(wanted) => {
+                    let held: Vec<_> = store.list(&place, &Query::default()).into_iter().filter(|found| !found.metadata.finalizers.is_empty()).collect();
+                    keep(wanted);
+                    prop_assert!(held.iter().all(|held| store.get(&held.metadata.key).is_some()));
+                }
+                // What is gone, or going, cannot be held.
+                Step::Hold(id) => drop(store.hold(&version_key(&id.to_string()), "reader")),
+                Step::Release(id) => drop(store.release(&version_key(&id.to_string()), "reader")),
+            }
+        }
+        for id in 0..4_u8 {
+            drop(store.release(&version_key(&id.to_string()), "reader"));
+        }
+        keep(&last);
+        prop_assert!(!keep(&last), "nothing is held any more");
+        let is: BTreeMap<String, String> = store
+            .list(&place, &Query::default())
+            .iter()
+            .map(|found| (found.metadata.key.id.to_string(), found.spec::<VersionSpec>().unwrap().version.clone()))
+            .collect();
+        let wanted: BTreeMap<String, String> = last.iter().map(|(id, text)| (id.to_string(), text.to_string())).collect();
+        prop_assert_eq!(is, wanted);
+    }
 }
