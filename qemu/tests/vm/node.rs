@@ -87,6 +87,35 @@ pub fn logged(api: &Api, text: &str) -> Result<()> {
     })
 }
 
+/// Each process in its own control group, with what that one is granted and allowed.
+fn expect_groups(api: &Api, apid: i32) -> Result<()> {
+    let says = |path: &str, wanted: &str| {
+        wait_for(&format!("{wanted:?} in {path}"), limits::SETTLE, || {
+            let text = api.read_text(path)?;
+            ensure!(text.trim() == wanted, "it says {:?}", text.trim());
+            Ok(())
+        })
+    };
+    // PID 1 is moved last.
+    says("/proc/1/cgroup", "0::/init")?;
+    says(&format!("/proc/{apid}/cgroup"), "0::/system/apid")?;
+    for (file, wanted) in [
+        ("init/memory.min", 24 * MIB),
+        ("init/memory.swap.max", 0),
+        ("init/cpu.weight", 79),
+        ("system/memory.low", 96 * MIB),
+        ("system/apid/memory.max", 128 * MIB),
+        ("system/apid/memory.low", 16 * MIB),
+        ("system/apid/memory.swap.max", 0),
+        ("system/apid/cpu.weight", 20),
+        // Two processors: a weight for four of them would be a wish.
+        ("podruntime/cpu.weight", 79),
+    ] {
+        says(&format!("/sys/fs/cgroup/{file}"), &wanted.to_string())?;
+    }
+    Ok(())
+}
+
 /// The kernel has taken a module from the root and takes none from anywhere else.
 fn expect_pinned_modules(api: &Api) -> Result<()> {
     wait_for("the first module", limits::SETTLE, || {
@@ -222,6 +251,7 @@ fn configured_node(machine: Machine) -> Result<()> {
     ensure!(line("NoNewPrivs:") == "NoNewPrivs: 1", "apid may gain privileges");
     ensure!(api.read_text(&format!("/proc/{}/oom_score_adj", apid.pid))?.trim() == "-998", "apid's OOM score");
 
+    expect_groups(&api, apid.pid)?;
     expect_pinned_modules(&api)?;
 
     refused(api.read("/does/not/exist"), Code::NotFound)?;

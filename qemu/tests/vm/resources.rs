@@ -65,6 +65,7 @@ fn the_node_describes_itself(machine: Machine) -> Result<()> {
     let disk = system.lines().find_map(|line| line.strip_prefix("diskID: ")).context("no system disk")?;
     let size = std::fs::metadata(vm.disk())?.len();
     says(&api, "runtime", DISKS, disk, &format!("size: {size}\n"))?;
+    says(&api, "runtime", "SecurityStates.talos.dev", "securitystate", "secureBoot: false\n")?;
     says(&api, "runtime", "KernelModuleStatuses.runtime.talos.dev", "crc16", "type: dynamic\n")?;
     says(&api, "network", "NodeAddresses.net.talos.dev", "current", "10.0.2.15/24")?;
     says(&api, "network", "NodeAddresses.net.talos.dev", "default", "10.0.2.15/24")?;

@@ -4,10 +4,11 @@
 //! - `sequence`: boot as a list of named phases, run by [`phases`].
 //! - `mainloop`: commands, signals, health; ends when the machine goes down.
 //! - `shutdown`: the way down, bounded at each step.
-//! - [`setup`], [`facts`], [`sinks`], [`readiness`], [`health`]: what these are made of.
+//! - [`setup`], [`groups`], [`facts`], [`sinks`], [`readiness`], [`health`]: what these are made of.
 
 pub mod facts;
 pub mod failsafe;
+pub mod groups;
 pub mod health;
 mod mainloop;
 pub mod phases;

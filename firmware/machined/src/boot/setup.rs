@@ -13,7 +13,7 @@ use linux::{
     mount::{self, DATA, Flags, MountError},
 };
 
-use super::facts::Release;
+use super::{facts::Release, groups};
 
 /// Open files of PID 1 and of every service that sets nothing else.
 const OPEN_FILES: u64 = 1_048_576;
@@ -38,8 +38,8 @@ const API_CONTROLLERS: [&str; 2] = ["memory", "pids"];
 /// What control groups control, where the kernel can.
 const CONTROLLERS: [&str; 5] = ["cpu", "io", "memory", "pids", "cpuset"];
 
-/// Memory of PID 1 and the API that the kernel does not take away, bytes.
-const MEMORY_MIN: &str = "25165824";
+/// Groups that hold groups.
+const PARENTS: [&str; 2] = ["system", "podruntime"];
 
 /// What PID 1 could not set up.
 #[derive(Debug, thiserror::Error)]
@@ -269,18 +269,15 @@ pub fn save_clock() -> Result<(), SetupError> {
 /// # Errors
 /// [`SetupError::Cgroup`].
 pub fn control_groups() -> Result<(), SetupError> {
-    let missing = Cgroup::at("").enable(&API_CONTROLLERS)?;
+    Cgroup::at("").enable(&API_CONTROLLERS)?;
     let system = Cgroup::at("system");
     system.create()?;
     system.enable(&API_CONTROLLERS)?;
-    if !missing.contains(&"memory") {
-        // What a service below asks for counts only as far as its parent grants it.
-        system.write("memory.min", MEMORY_MIN)?;
-    }
     Ok(())
 }
 
-/// The groups and controllers that workloads will need, and a group for PID 1; gives the controllers that this kernel does not
+/// The groups and controllers that workloads will need, a group for PID 1, and what each is granted and allowed ([`groups`]);
+/// gives the controllers that this kernel does not
 /// have. The kernel lets every processor pass a quiet point before it moves a process, and no thread or process begins meanwhile:
 /// this blocks for long.
 ///
@@ -288,16 +285,18 @@ pub fn control_groups() -> Result<(), SetupError> {
 /// [`SetupError::Cgroup`].
 pub fn remaining_groups() -> Result<Vec<&'static str>, SetupError> {
     let missing = Cgroup::at("").enable(&CONTROLLERS)?;
-    for name in ["system", "podruntime"] {
+    let processors = std::thread::available_parallelism().map_or(1, |count| count.get() as u64);
+    for (name, limits) in groups::GROUPS {
         let group = Cgroup::at(name);
         group.create()?;
-        group.enable(&CONTROLLERS)?;
+        if PARENTS.contains(name) {
+            group.enable(&CONTROLLERS)?;
+        }
+        // Of a controller that this kernel does not have there are no files.
+        for (file, value) in limits.files(processors).iter().filter(|(file, _)| group.path().join(file).exists()) {
+            group.write(file, value)?;
+        }
     }
-    let init = Cgroup::at("init");
-    init.create()?;
-    if init.path().join("memory.min").exists() {
-        init.write("memory.min", MEMORY_MIN)?;
-    }
-    init.enter(0)?;
+    Cgroup::at("init").enter(0)?;
     Ok(missing)
 }

@@ -7,7 +7,7 @@ use resource::kinds::{
     hardware::{SYSTEM_INFORMATION, SystemInformationSpec},
     runtime::{
         BOOT_ID, BootIdSpec, CMDLINE, KernelCmdlineSpec, MACHINE, MachineStatusSpec, MachineStatusStatus, PLATFORM_METADATA,
-        PlatformMetadataSpec, ServicePidSpec, UnmetCondition, VERSION, VersionSpec,
+        PlatformMetadataSpec, SECURITY_STATE, SecurityStateSpec, ServicePidSpec, UnmetCondition, VERSION, VersionSpec,
     },
     v1alpha1::ServiceSpec,
 };
@@ -17,6 +17,13 @@ use crate::{
     api,
     node::{MachineStatus, Node, ServiceState, ServiceStatus},
 };
+
+/// The firmware's variables.
+const EFI_VARIABLES: &str = "/sys/firmware/efi/efivars";
+/// UEFI specification, globally defined variables: one byte, 1 when it is on.
+const SECURE_BOOT: &str = "SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c";
+/// Set by systemd-stub, which is in front of the kernel in such an image (`systemd-stub(7)`).
+const STUB: &str = "StubInfo-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f";
 
 /// Where the kernel shows what the firmware says.
 const DMI: &str = "/sys/class/dmi/id";
@@ -68,6 +75,7 @@ impl Reconciler for Boot {
             Output::exclusive::<BootIdSpec>(),
             Output::exclusive::<KernelCmdlineSpec>(),
             Output::exclusive::<PlatformMetadataSpec>(),
+            Output::exclusive::<SecurityStateSpec>(),
             Output::exclusive::<SystemInformationSpec>(),
             Output::exclusive::<VersionSpec>(),
         ];
@@ -84,11 +92,24 @@ impl Reconciler for Boot {
             context.keep([(CMDLINE.to_owned(), KernelCmdlineSpec { cmdline })])?;
             let platform = PlatformMetadataSpec { platform: api::PLATFORM.to_owned(), ..PlatformMetadataSpec::default() };
             context.keep([(PLATFORM_METADATA.to_owned(), platform)])?;
+            context.keep([(SECURITY_STATE.to_owned(), security(Path::new(EFI_VARIABLES)))])?;
             context.keep(system_information(Path::new(DMI)))?;
             let version = VersionSpec { name: "Keelson".to_owned(), version: api::TAG.to_owned() };
             context.keep([(VERSION.to_owned(), version)])?;
             Ok(())
         })
+    }
+}
+
+/// What the boot was checked by; without firmware variables nothing was.
+fn security(variables: &Path) -> SecurityStateSpec {
+    // The kernel puts four bytes of attributes before the value (`efivarfs`).
+    let on = |name: &str| std::fs::read(variables.join(name)).is_ok_and(|bytes| bytes.get(4) == Some(&1));
+    SecurityStateSpec {
+        secure_boot: on(SECURE_BOOT),
+        booted_with_uki: variables.join(STUB).exists(),
+        // Modules are pinned to the verified root instead (decision 0005).
+        module_signature_enforced: false,
     }
 }
 
@@ -157,5 +178,17 @@ mod tests {
         let (_, spec) = system_information(folder.path()).unwrap();
         assert_eq!(spec, SystemInformationSpec { manufacturer: "QEMU".into(), ..SystemInformationSpec::default() });
         assert_eq!(system_information(&folder.path().join("none")), None);
+    }
+
+    #[test]
+    fn what_the_firmware_checked() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(security(folder.path()), SecurityStateSpec::default());
+        std::fs::write(folder.path().join(SECURE_BOOT), [6, 0, 0, 0, 1]).unwrap();
+        std::fs::write(folder.path().join(STUB), [7, 0, 0, 0, b's']).unwrap();
+        let state = security(folder.path());
+        assert!(state.secure_boot && state.booted_with_uki);
+        std::fs::write(folder.path().join(SECURE_BOOT), [6, 0, 0, 0]).unwrap();
+        assert!(!security(folder.path()).secure_boot);
     }
 }

@@ -8,6 +8,8 @@ pub const VERSION: &str = "version";
 pub const CMDLINE: &str = "cmdline";
 /// The only id of [`BootIdSpec`].
 pub const BOOT_ID: &str = "boot-id";
+/// The only id of [`SecurityStateSpec`].
+pub const SECURITY_STATE: &str = "securitystate";
 /// The only id of [`PlatformMetadataSpec`].
 pub const PLATFORM_METADATA: &str = "platformmetadata";
 
@@ -144,6 +146,16 @@ crate::message! {
         2 hostname: String = "hostname" omitempty,
     }
 
+    /// What the machine's boot was checked by.
+    pub struct SecurityStateSpec {
+        /// The firmware takes signed programs only.
+        1 secure_boot: bool = "secureBoot",
+        /// Kernel and command line came as one image.
+        5 booted_with_uki: bool = "bootedWithUKI" omitempty,
+        /// The kernel takes signed modules only.
+        7 module_signature_enforced: bool = "moduleSignatureEnforced" omitempty,
+    }
+
     /// How a reconciler does. A type of our own.
     pub struct ReconcilerSpec {
         /// Its last attempt failed.
@@ -175,6 +187,10 @@ kinds! {
         ["Platform" = "{.platform}", "Type" = "{.instanceType}", "Region" = "{.region}", "Zone" = "{.zone}"];
     ReconcilerSpec: "Reconcilers.runtime.keelson.dev" in "runtime", [],
         ["Failing" = "{.failing}", "Failures" = "{.failures}", "Error" = "{.error}"];
+    SecurityStateSpec: "SecurityStates.talos.dev" in "runtime", [],
+        ["SecureBoot" = "{.secureBoot}", "UKISigningKeyFingerprint" = "{.ukiSigningKeyFingerprint}",
+         "PCRSigningKeyFingerprint" = "{.pcrSigningKeyFingerprint}", "SELinuxState" = "{.selinuxState}",
+         "ModuleSignatureEnforced" = "{.moduleSignatureEnforced}"];
     ServicePidSpec: "ServicePIDs.runtime.talos.dev" in "runtime", [], ["PID" = "{.pid}"];
     VersionSpec: "Versions.runtime.talos.dev" in "runtime", [], ["Name" = "{.name}", "Version" = "{.version}"];
 }
