@@ -100,6 +100,12 @@ impl Graph {
         Ok(())
     }
 
+    /// How many reconcilers there are.
+    #[must_use]
+    pub fn reconcilers(&self) -> usize {
+        self.names.len()
+    }
+
     /// Every line, reconciler by reconciler in the order in which they were added.
     #[must_use]
     pub fn edges(&self) -> &[Edge] {

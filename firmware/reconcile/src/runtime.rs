@@ -25,14 +25,13 @@ pub struct Runtime {
     stop: CancellationToken,
     /// How many reconcilers have had their first turn.
     begun: watch::Sender<usize>,
-    added: usize,
 }
 
 impl Runtime {
     /// Without reconcilers. Their tasks belong to `tasks` and end with `stop`.
     #[must_use]
     pub fn new(store: Store, tasks: TaskTracker, stop: CancellationToken) -> Self {
-        Self { store, graph: Graph::default(), tasks, stop, begun: watch::Sender::default(), added: 0 }
+        Self { store, graph: Graph::default(), tasks, stop, begun: watch::Sender::default() }
     }
 
     /// Starts a reconciler.
@@ -50,7 +49,6 @@ impl Runtime {
             backoff: Backoff::default(),
             told: String::new(),
         };
-        self.added += 1;
         let (stop, begun) = (self.stop.clone(), self.begun.clone());
         self.tasks.spawn(async move {
             tokio::select! {
@@ -64,7 +62,7 @@ impl Runtime {
     /// Waits until every reconciler has had its first turn: then what there is to know is known, unless the log says why not.
     pub async fn settled(&self) {
         // The sender is in here.
-        let _ = self.begun.subscribe().wait_for(|begun| *begun >= self.added).await;
+        let _ = self.begun.subscribe().wait_for(|begun| *begun >= self.graph.reconcilers()).await;
     }
 
     /// What they work on.

@@ -3,7 +3,6 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
-    str::FromStr,
     sync::Arc,
     time::SystemTime,
 };
@@ -35,14 +34,6 @@ impl fmt::Display for Phase {
             Self::Running => "running",
             Self::TearingDown => "being torn down",
         })
-    }
-}
-
-impl FromStr for Phase {
-    type Err = ();
-
-    fn from_str(text: &str) -> Result<Self, ()> {
-        [Self::Running, Self::TearingDown].into_iter().find(|phase| phase.as_str() == text).ok_or(())
     }
 }
 

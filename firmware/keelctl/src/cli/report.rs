@@ -110,7 +110,7 @@ impl Report {
 }
 
 /// Cells three spaces apart, without spaces at the end. Control characters in a cell would break the table: dots.
-fn line<'a>(out: &mut String, cells: impl Iterator<Item = &'a str>, widths: &[usize]) {
+pub fn line<'a, 'w>(out: &mut String, cells: impl Iterator<Item = &'a str>, widths: impl IntoIterator<Item = &'w usize>) {
     let mut text = String::new();
     for (cell, width) in cells.zip(widths) {
         let clean: String = cell.chars().map(|c| if c.is_control() { '.' } else { c }).collect();

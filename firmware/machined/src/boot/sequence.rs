@@ -96,6 +96,7 @@ fn list(machine: &Arc<Machine>, looking: Looking) -> Vec<Phase> {
             "console",
             vec![
                 step("startConsole", OnError::Report, start_console),
+                step("startResources", OnError::Report, start_resources),
                 after_api(machine, "pinModules", "kernel modules are not pinned to the verified root", pin_modules),
                 after_api(machine, "workloadMounts", "something that workloads need is not mounted", workload_mounts),
                 after_api(machine, "remainingGroups", "after the API's start", remaining_groups),
@@ -316,12 +317,16 @@ fn start_console(machine: &Arc<Machine>) -> Result<(), StepError> {
         service: Box::new(move |id, count| service.get(id).map(|ring| ring.tail(count)).unwrap_or_default()),
     };
     console::start(&machine.node, &machine.consoles, sources);
+    if !machine.node.boot.borrow().root_hash.is_empty() {
+        disk::scrub::start(&machine.node, ROOT_MAPPING.into());
+    }
+    Ok(())
+}
+
+fn start_resources(machine: &Arc<Machine>) -> Result<(), StepError> {
     let node = Arc::clone(&machine.node);
     spawn_after_api(&machine.node, async move {
         node.resources.start(&node);
     });
-    if !machine.node.boot.borrow().root_hash.is_empty() {
-        disk::scrub::start(&machine.node, ROOT_MAPPING.into());
-    }
     Ok(())
 }

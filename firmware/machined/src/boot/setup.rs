@@ -277,9 +277,8 @@ pub fn control_groups() -> Result<(), SetupError> {
 }
 
 /// The groups and controllers that workloads will need, a group for PID 1, and what each is granted and allowed ([`groups`]);
-/// gives the controllers that this kernel does not
-/// have. The kernel lets every processor pass a quiet point before it moves a process, and no thread or process begins meanwhile:
-/// this blocks for long.
+/// gives the controllers that this kernel does not have. The kernel lets every processor pass a quiet point before it moves a
+/// process, and no thread or process begins meanwhile: this blocks for long.
 ///
 /// # Errors
 /// [`SetupError::Cgroup`].

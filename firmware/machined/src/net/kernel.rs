@@ -85,14 +85,7 @@ impl Kernel {
     /// # Errors
     /// [`KernelError::List`].
     pub async fn read(&self) -> Result<Actual, KernelError> {
-        let links = collect("links", self.handle.link().get().execute()).await?;
-        let addresses = collect("addresses", self.handle.address().get().execute()).await?;
-        let mut routes = Vec::new();
-        for family in [AddressFamily::Inet, AddressFamily::Inet6] {
-            let mut filter = RouteMessage::default();
-            filter.header.address_family = family;
-            routes.extend(collect("routes", self.handle.route().get(filter).execute()).await?);
-        }
+        let Dump { links, addresses, routes } = dump(&self.handle).await?;
         let mut links: Vec<_> = links.iter().map(|message| self.link(message)).collect();
         links.sort_by_key(|link| link.index);
         let mut defaults: Vec<(u32, IpAddr)> = routes.iter().filter_map(default_gateway).collect();
@@ -195,6 +188,30 @@ const ESRCH: i32 = -(nix::errno::Errno::ESRCH as i32);
 const ENODEV: i32 = -(nix::errno::Errno::ENODEV as i32);
 const EADDRNOTAVAIL: i32 = -(nix::errno::Errno::EADDRNOTAVAIL as i32);
 
+/// Links, addresses and routes as the kernel tells them.
+#[derive(Debug)]
+pub(crate) struct Dump {
+    pub(crate) links: Vec<LinkMessage>,
+    pub(crate) addresses: Vec<AddressMessage>,
+    pub(crate) routes: Vec<RouteMessage>,
+}
+
+/// Reads them all, whoever made them.
+///
+/// # Errors
+/// [`KernelError::List`].
+pub(crate) async fn dump(handle: &Handle) -> Result<Dump, KernelError> {
+    let links = collect("links", handle.link().get().execute()).await?;
+    let addresses = collect("addresses", handle.address().get().execute()).await?;
+    let mut routes = Vec::new();
+    for family in [AddressFamily::Inet, AddressFamily::Inet6] {
+        let mut filter = RouteMessage::default();
+        filter.header.address_family = family;
+        routes.extend(collect("routes", handle.route().get(filter).execute()).await?);
+    }
+    Ok(Dump { links, addresses, routes })
+}
+
 async fn collect<T>(what: &'static str, stream: impl Stream<Item = Result<T, rtnetlink::Error>>) -> Result<Vec<T>, KernelError> {
     stream.try_collect().await.map_err(|source| KernelError::List { what, source })
 }
@@ -293,7 +310,7 @@ fn default_gateway(message: &RouteMessage) -> Option<(u32, IpAddr)> {
     Some((parts.metric, parts.gateway?))
 }
 
-fn ip(address: &RouteAddress) -> Option<IpAddr> {
+pub(crate) fn ip(address: &RouteAddress) -> Option<IpAddr> {
     match address {
         RouteAddress::Inet(address) => Some((*address).into()),
         RouteAddress::Inet6(address) => Some((*address).into()),

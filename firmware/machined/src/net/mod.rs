@@ -9,7 +9,7 @@ pub(crate) mod changes;
 pub mod cmdline;
 mod config;
 pub mod dhcp;
-mod kernel;
+pub(crate) mod kernel;
 mod manager;
 mod memory;
 pub mod model;

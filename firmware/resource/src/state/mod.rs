@@ -120,11 +120,6 @@ impl State {
         all.filter(|resource| query.matches(&resource.metadata))
     }
 
-    /// Where there is, or was, anything.
-    pub fn places(&self) -> impl Iterator<Item = &Place> {
-        self.places.keys()
-    }
-
     /// Takes a new resource: version 1, owned by the caller.
     ///
     /// # Errors

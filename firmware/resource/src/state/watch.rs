@@ -146,12 +146,6 @@ impl Watch {
         Ok(told)
     }
 
-    /// What is watched.
-    #[must_use]
-    pub const fn place(&self) -> &Place {
-        &self.place
-    }
-
     fn pass(&mut self, epoch: u64, collection: &Collection, most: usize, told: &mut Vec<Delivery>) -> Result<(), WatchError> {
         let events = collection.history.from(self.position, most.max(1));
         for event in events.ok_or_else(|| WatchError::Behind { place: self.place.clone() })? {

@@ -48,8 +48,13 @@ async fn find(client: &Client, word: &str) -> Result<Definition> {
     choose(all, word)
 }
 
+/// The one that was named, else the type's own.
+fn namespace(definition: &Definition, args: &args::Get) -> String {
+    args.namespace.clone().unwrap_or_else(|| definition.namespace.clone())
+}
+
 async fn fetch(client: &Client, definition: &Definition, args: &args::Get) -> Result<Vec<Resource>> {
-    let (namespace, kind) = (args.namespace.clone().unwrap_or_else(|| definition.namespace.clone()), definition.kind.clone());
+    let (namespace, kind) = (namespace(definition, args), definition.kind.clone());
     Ok(match &args.id {
         Some(id) => vec![client.resource(GetRequest { namespace, r#type: kind, id: id.clone(), options: None }).await?],
         None => client.resources(ListRequest { namespace, r#type: kind, options: None }).await?,
@@ -88,7 +93,7 @@ fn show(output: args::Format, replies: Vec<(String, (Definition, Vec<Resource>))
 async fn watch(node: &str, client: &Client, args: &args::Get) -> Result<()> {
     let definition = find(client, &args.kind).await?;
     let options = WatchOptions { bootstrap_contents: args.id.is_none(), aggregated: true, ..WatchOptions::default() };
-    let namespace = args.namespace.clone().unwrap_or_else(|| definition.namespace.clone());
+    let namespace = namespace(&definition, args);
     let request = WatchRequest { namespace, r#type: definition.kind.clone(), id: args.id.clone(), options: Some(options), api_version: 1 };
     let mut stream = client.watch(request).await?;
     let mut table = Table::new(&definition, true);

@@ -1,11 +1,9 @@
 //! Resources as a table that can grow.
 
-use std::fmt::Write as _;
-
 use anyhow::{Context as _, Result};
 use wire::cosi::Resource;
 
-use super::{definition::Definition, path, yaml};
+use super::{super::report::line, definition::Definition, path, yaml};
 
 /// The cells of a resource.
 #[derive(Debug)]
@@ -55,18 +53,11 @@ impl Table {
         out
     }
 
-    /// Three spaces apart, without spaces at the end. Control characters in a cell would break the table: dots.
     fn line(&self, cells: &[String], out: &mut String) {
-        let mut text = String::new();
-        for (at, (cell, width)) in cells.iter().zip(&self.widths).enumerate() {
-            if at == 1 && !self.marks {
-                continue;
-            }
-            let clean: String = cell.chars().map(|c| if c.is_control() { '.' } else { c }).collect();
-            let _ = write!(text, "{clean:width$}   "); // a String takes everything
-        }
-        out.push_str(text.trim_end());
-        out.push('\n');
+        let shown = |at: &usize| *at != 1 || self.marks;
+        let cells = cells.iter().enumerate().filter(|(at, _)| shown(at)).map(|(_, cell)| cell.as_str());
+        let widths = self.widths.iter().enumerate().filter(|(at, _)| shown(at)).map(|(_, width)| width);
+        line(out, cells, widths);
     }
 }
 

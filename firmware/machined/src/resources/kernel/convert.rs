@@ -14,8 +14,10 @@ use rtnetlink::packet_route::{
     AddressFamily,
     address::{AddressAttribute, AddressMessage},
     link::{LinkAttribute, LinkInfo, LinkMessage, Prop},
-    route::{RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteMetric, RouteNextHop as Hop, RouteVia},
+    route::{RouteAttribute, RouteHeader, RouteMessage, RouteMetric, RouteNextHop as Hop, RouteVia},
 };
+
+use crate::net::kernel::ip;
 
 /// `DUPLEX_UNKNOWN` and `PORT_OTHER` of `ethtool.h`: nothing is known.
 const UNKNOWN: u32 = 255;
@@ -172,14 +174,6 @@ fn next_hop(hop: &Hop, out_link_name: String) -> RouteNextHop {
     });
     // The kernel counts shares from zero.
     RouteNextHop { gateway, out_link_name, weight: u32::from(hop.hops) + 1 }
-}
-
-fn ip(address: &RouteAddress) -> Option<IpAddr> {
-    match address {
-        RouteAddress::Inet(address) => Some((*address).into()),
-        RouteAddress::Inet6(address) => Some((*address).into()),
-        _ => None,
-    }
 }
 
 /// A next hop of the other family.

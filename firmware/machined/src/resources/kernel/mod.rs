@@ -2,22 +2,18 @@
 
 mod convert;
 
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeMap, path::Path};
 
-use futures_util::TryStreamExt;
 use reconcile::{Context, Declaration, Failure, Output, Reconciler, Task};
 use resource::kinds::network::{AddressStatusSpec, LinkStatusSpec, RouteStatusSpec};
-use rtnetlink::{
-    Handle,
-    packet_route::{AddressFamily, route::RouteMessage},
-};
+use rtnetlink::{Handle, packet_route::link::LinkMessage};
 use tokio_util::task::AbortOnDropHandle;
 
 use self::convert::{Device, address, link, link_name, route};
-use crate::net::changes::Changes;
+use crate::net::{
+    changes::Changes,
+    kernel::{Dump, dump},
+};
 
 /// Where the kernel says more about links.
 const SYS_NET: &str = "/sys/class/net";
@@ -42,16 +38,10 @@ impl Ears {
 }
 
 /// Writes them down.
+#[derive(Default)]
 pub(super) struct KernelNetwork {
-    sys_net: PathBuf,
     /// Opened at the first turn, before the kernel is read: what comes then is heard.
     ears: Option<Ears>,
-}
-
-impl Default for KernelNetwork {
-    fn default() -> Self {
-        Self { sys_net: SYS_NET.into(), ears: None }
-    }
 }
 
 impl KernelNetwork {
@@ -61,19 +51,11 @@ impl KernelNetwork {
             None => Ears::open()?,
         };
         let ears = self.ears.insert(ears);
-        let links: Vec<_> = ears.handle.link().get().execute().try_collect().await?;
-        let addresses: Vec<_> = ears.handle.address().get().execute().try_collect().await?;
-        let mut routes = Vec::new();
-        for family in [AddressFamily::Inet, AddressFamily::Inet6] {
-            let mut filter = RouteMessage::default();
-            filter.header.address_family = family;
-            let found: Vec<_> = ears.handle.route().get(filter).execute().try_collect().await?;
-            routes.extend(found);
-        }
+        let Dump { links, addresses, routes } = dump(&ears.handle).await?;
         let names: BTreeMap<u32, String> = links.iter().map(|message| (message.header.index, link_name(message).to_owned())).collect();
-        let described =
-            links.iter().map(|message| (link_name(message).to_owned(), link(message, &device(&self.sys_net, link_name(message)))));
-        keep::<LinkStatusSpec>(context, described.collect())?;
+        // A driver may take its time to say how fast its link is.
+        let described = tokio::task::spawn_blocking(move || links.iter().map(describe).collect()).await?;
+        keep::<LinkStatusSpec>(context, described)?;
         keep::<AddressStatusSpec>(context, addresses.iter().filter_map(|message| address(message, &names)).collect())?;
         keep::<RouteStatusSpec>(context, routes.iter().map(|message| route(message, &names)).collect())
     }
@@ -89,6 +71,12 @@ fn keep<K: resource::Kind>(context: &Context, mut wanted: BTreeMap<String, K>) -
     }
     context.keep(wanted)?;
     Ok(())
+}
+
+/// A link by its name, with what sysfs says of it. Blocks.
+fn describe(message: &LinkMessage) -> (String, LinkStatusSpec) {
+    let name = link_name(message);
+    (name.to_owned(), link(message, &device(Path::new(SYS_NET), name)))
 }
 
 /// What sysfs says of a link; nothing of one that is gone by now.

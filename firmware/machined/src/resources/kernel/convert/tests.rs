@@ -4,7 +4,7 @@ use resource::Value;
 use rtnetlink::packet_route::{
     address::{AddressFlags, AddressScope},
     link::{InfoKind, LinkFlags, LinkLayerType, State},
-    route::{RouteProtocol, RouteScope, RouteType},
+    route::{RouteAddress, RouteProtocol, RouteScope, RouteType},
 };
 
 use super::*;
