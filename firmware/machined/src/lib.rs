@@ -1,6 +1,7 @@
 //! PID 1: boot, volumes, network, services, console and the machine API.
 //!
-//! - [`run`]: the program's entry. [`boot`]: phases, main loop, the way down, and what happens when all fails.
+//! - [`run`]: the program's entry. [`boot`]: what the machine does from start to end, and what happens when all fails.
+//! - [`sequence`]: how that is run: one sequence of phases at a time, and who may replace whom.
 //! - [`node`]: what the parts tell each other; each subject has one writer.
 //! - [`disk`], [`net`], [`config`]: the system disk, the network, the configuration in force.
 //! - [`resources`]: what is known of all that, as generic clients read it.
@@ -21,6 +22,7 @@ pub mod logs;
 pub mod net;
 pub mod node;
 pub mod resources;
+pub mod sequence;
 pub mod services;
 
 pub use boot::setup::read_program_ahead;

@@ -8,7 +8,10 @@ use wire::machine::{
 };
 
 use super::{Context, power, roles::Roles};
-use crate::node::{ApplyError, ApplyMode, ApplyOutcome, Command, PowerAction};
+use crate::{
+    node::{ApplyError, ApplyMode, ApplyOutcome, Command},
+    sequence::Kind,
+};
 
 /// What the request's mode comes to: what is ordered and what the reply says was done.
 fn plan(mode: Mode, dry_run: bool) -> Result<(ApplyMode, Mode), Status> {
@@ -34,7 +37,7 @@ pub(super) async fn apply(
     };
     let outcome = send(context, text, order, !roles.is_admin()).await?;
     if order == ApplyMode::Staged && done == Mode::Reboot {
-        power::order(&context.sources, PowerAction::Reboot, false)?;
+        power::order(&context.sources, Kind::Reboot, false).await?;
     }
     let ApplyOutcome { warnings, details } = outcome;
     Ok(ApplyConfigurationResponse {

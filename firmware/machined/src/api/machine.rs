@@ -97,7 +97,7 @@ impl MachineService for Machine {
     }
 
     async fn reboot(&self, request: Request<RebootRequest>) -> Answer<RebootResponse> {
-        power::reboot(&self.0.sources, request.into_inner()).map(Response::new)
+        power::reboot(&self.0.sources, request.into_inner()).await.map(Response::new)
     }
 
     async fn service_list(&self, _: Request<()>) -> Answer<ServiceListResponse> {
@@ -105,7 +105,7 @@ impl MachineService for Machine {
     }
 
     async fn shutdown(&self, request: Request<ShutdownRequest>) -> Answer<ShutdownResponse> {
-        power::shutdown(&self.0.sources, request.into_inner()).map(Response::new)
+        power::shutdown(&self.0.sources, request.into_inner()).await.map(Response::new)
     }
 
     async fn system_stat(&self, _: Request<()>) -> Answer<SystemStatResponse> {

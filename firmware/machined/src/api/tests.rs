@@ -15,7 +15,10 @@ use wire::{
 };
 
 use super::*;
-use crate::node::{ApplyOutcome, Command};
+use crate::{
+    node::{ApplyOutcome, Command},
+    sequence::{Kind, Locked},
+};
 
 /// Longest wait for anything in here.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -142,11 +145,22 @@ async fn events_start_with_a_hello_and_carry_their_actor() {
 #[tokio::test]
 async fn power_and_configuration_reach_the_main_loop() {
     let mut api = start();
-    let reply = api.client.reboot(with_role("os:operator", RebootRequest { mode: 2 })).await.expect("ordered").into_inner();
-    let Some(Command::Power { force: true, actor, .. }) = api.commands.recv().await else { panic!("no order") };
-    assert_eq!(reply.messages[0].actor_id, actor);
-
     let mut client = api.client.clone();
+    let locked = Locked { running: Kind::Shutdown, wanted: Kind::Reboot };
+    for (taken, wanted) in [(Ok(()), Code::Ok), (Err(locked), Code::FailedPrecondition)] {
+        let order = client.reboot(with_role("os:operator", RebootRequest { mode: 2 }));
+        let (answer, actor) = tokio::join!(order, async {
+            let Some(Command::Sequence { request, take_over: false, reply }) = api.commands.recv().await else { panic!("no order") };
+            assert_eq!((request.kind, request.force), (Kind::Reboot, true));
+            reply.send(taken).expect("waiting");
+            request.actor
+        });
+        match answer {
+            Ok(reply) => assert_eq!((reply.into_inner().messages[0].actor_id.clone(), wanted), (actor, Code::Ok)),
+            Err(refused) => assert_eq!(refused.code(), wanted, "{refused}"),
+        }
+    }
+
     let request = ApplyConfigurationRequest { data: b"machine:".to_vec(), mode: 1, ..Default::default() };
     // Without a configuration a reader may set the node up.
     let (answer, ()) = tokio::join!(client.apply_configuration(with_role("os:reader", request)), async {

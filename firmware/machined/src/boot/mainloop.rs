@@ -9,27 +9,23 @@ use tokio::{
     time::{Duration, Instant, interval_at},
 };
 
-use super::{InitError, Machine, health::Ping, readiness, sequence, setup, shutdown};
+use super::{
+    InitError, Machine,
+    health::Ping,
+    readiness,
+    sequencer::{Ended, Sequencer},
+    setup,
+};
 use crate::{
     disk::Looking,
-    node::{Command, PowerAction, Stage},
+    node::Command,
+    sequence::{Kind, Request, phases::Halt},
 };
 
 /// How often the time is saved for the next boot's clock floor.
 const SAVE_CLOCK: Duration = Duration::from_secs(30 * 60);
 
-/// A request to go down.
-#[derive(Debug)]
-pub struct GoDown {
-    /// What to do at the end.
-    pub action: PowerAction,
-    /// Skip the graceful parts.
-    pub force: bool,
-    /// Actor id of the request; empty for signals.
-    pub actor: String,
-}
-
-/// Boots, then serves commands until one of them ends the machine; gives how.
+/// Boots, then serves commands until one of them ends the machine; gives the sequence that did.
 ///
 /// # Errors
 /// [`InitError`]: PID 1 cannot go on.
@@ -38,27 +34,33 @@ pub async fn run(
     looking: Looking,
     mut commands: mpsc::Receiver<Command>,
     mut pings: mpsc::Receiver<Ping>,
-) -> Result<PowerAction, InitError> {
+) -> Result<Kind, InitError> {
     let node = &machine.node;
     process::start_reaper(&node.tasks, node.stop.clone())?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(|source| InitError::Signals { source })?;
     let mut terminate = signal(SignalKind::terminate()).map_err(|source| InitError::Signals { source })?;
     let mut ticks = interval_at(Instant::now() + SAVE_CLOCK, SAVE_CLOCK);
-    node.tasks.spawn(readiness::keep(Arc::clone(node), machine.booting.subscribe()));
-    let mut boot = node.tasks.spawn(sequence::run(Arc::clone(&machine), looking));
-    let mut booting = true;
-    let request = loop {
+    node.tasks.spawn(readiness::keep(Arc::clone(node)));
+    let mut sequencer = Sequencer::new(Arc::clone(&machine), looking);
+    begin(&mut sequencer, Kind::Initialize);
+    loop {
         tokio::select! {
-            ended = &mut boot, if booting => {
-                ended.map_err(|source| InitError::Lost { source })??;
-                booting = false;
-            }
+            ended = sequencer.ended() => match ended {
+                Ended { kind, result: Ok(()), .. } if kind.goes_down() => return Ok(kind),
+                Ended { kind: Kind::Initialize, result: Ok(()), idle: true } => begin(&mut sequencer, Kind::Boot),
+                Ended { result: Err(Halt::Failed(failed)), .. } => return Err(InitError::Phase(failed)),
+                Ended { kind, result: Err(Halt::Canceled), idle: true } => return Err(InitError::Lost { kind }),
+                Ended { .. } => {}
+            },
             command = commands.recv() => match command {
-                Some(Command::Power { action, force, actor }) => break GoDown { action, force, actor },
+                Some(Command::Sequence { request, take_over, reply }) => {
+                    // A caller that went away has its answer in the log.
+                    let _ = reply.send(sequencer.request(request, take_over));
+                }
                 Some(Command::Apply { text, mode, anonymous, reply }) => {
                     let config = Arc::clone(&machine.config);
                     node.tasks.spawn(async move {
-                        // A caller that went away has its answer in the log.
+                        // As above.
                         let _ = reply.send(config.apply(text, mode, anonymous).await);
                     });
                 }
@@ -68,7 +70,9 @@ pub async fn run(
             ping = pings.recv() => answer(ping),
             _ = interrupt.recv() => {
                 log::warn!(target: "machined", "Ctrl-Alt-Del: restarting");
-                break GoDown { action: PowerAction::Reboot, force: true, actor: String::new() };
+                let request = Request { kind: Kind::Reboot, actor: String::new(), force: true };
+                // Taking over is never refused.
+                let _ = sequencer.request(request, true);
             }
             _ = terminate.recv() => log::warn!(target: "machined", "SIGTERM ignored: this is PID 1"),
             _ = ticks.tick() => {
@@ -77,24 +81,13 @@ pub async fn run(
                 }
             }
         }
-    };
-    let stage = match request.action {
-        PowerAction::Reboot => Stage::Rebooting,
-        PowerAction::PowerOff => Stage::ShuttingDown,
-    };
-    node.machine.send_modify(|status| {
-        status.stage = stage;
-        status.unmet.clear();
-    });
-    let action = request.action;
-    let way_down = shutdown::run(&machine, request);
-    tokio::pin!(way_down);
-    loop {
-        tokio::select! {
-            () = &mut way_down => return Ok(action),
-            ping = pings.recv() => answer(ping),
-        }
     }
+}
+
+/// A sequence that nobody has to ask for, while none runs.
+fn begin(sequencer: &mut Sequencer, kind: Kind) {
+    // Nothing runs that could refuse it.
+    let _ = sequencer.request(Request { kind, actor: String::new(), force: false }, false);
 }
 
 fn answer(ping: Option<Ping>) {

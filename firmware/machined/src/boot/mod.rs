@@ -1,22 +1,23 @@
 //! The life of PID 1.
 //!
 //! - [`init`]: the outermost frame: whatever goes wrong inside ends in [`failsafe`], never in a kernel panic.
-//! - `sequence`: boot as a list of named phases, run by [`phases`].
 //! - `mainloop`: commands, signals, health; ends when the machine goes down.
-//! - `shutdown`: the way down, bounded at each step.
+//! - `sequencer`: runs one [`crate::sequence`] at a time: `initialize`, then `start` (the boot sequence), at last
+//!   `shutdown` (the way down, bounded at each step).
 //! - [`setup`], [`groups`], [`facts`], [`sinks`], [`readiness`], [`health`]: what these are made of.
 
 pub mod facts;
 pub mod failsafe;
 pub mod groups;
 pub mod health;
+mod initialize;
 mod mainloop;
-pub mod phases;
 pub mod readiness;
-mod sequence;
+mod sequencer;
 pub mod setup;
 mod shutdown;
 pub mod sinks;
+mod start;
 
 use std::{
     error::Error,
@@ -27,8 +28,7 @@ use std::{
 };
 
 use daemon::log::Sink;
-use linux::power;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 
 use crate::{
     config::Manager,
@@ -36,7 +36,8 @@ use crate::{
     disk,
     events::Events,
     logs::Logs,
-    node::{Command, Node, PowerAction},
+    node::{Command, Node},
+    sequence::{Kind, phases},
     services::Supervisor,
 };
 use facts::{CommandLine, RELEASE_FILE, Release};
@@ -52,8 +53,6 @@ pub(crate) struct Machine {
     config: Arc<Manager>,
     /// Set by the boot sequence, taken by the way down.
     supervisor: Mutex<Option<Supervisor>>,
-    /// True until the last boot phase has ended.
-    booting: watch::Sender<bool>,
     /// Questions of the health task to the main loop.
     pings: mpsc::Sender<health::Ping>,
 }
@@ -72,14 +71,14 @@ pub enum InitError {
     Signals { source: io::Error },
     #[error(transparent)]
     Reaper(#[from] linux::process::ProcessError),
-    #[error("the boot sequence was lost")]
-    Lost { source: tokio::task::JoinError },
+    #[error("the sequence {kind} was lost")]
+    Lost { kind: Kind },
 }
 
 /// Runs the node until it goes down. For PID 1 only: it never returns.
 pub fn init() -> ! {
     let ended = catch_unwind(AssertUnwindSafe(|| match live() {
-        Ok(action) => shutdown::finish(action),
+        Ok(last) => shutdown::finish(last),
         Err(error) => {
             let cause: &dyn Error = &error;
             failsafe::fatal(&daemon::report(cause).to_string())
@@ -92,7 +91,7 @@ pub fn init() -> ! {
 }
 
 /// Everything between the kernel's start of PID 1 and the decision to go down.
-fn live() -> Result<PowerAction, InitError> {
+fn live() -> Result<Kind, InitError> {
     setup::first_mounts()?;
     // Leaked on purpose: dropping a runtime waits for its blocking threads, and one that hangs must not keep PID 1
     // from going down.
@@ -141,16 +140,7 @@ fn machine(logs: Arc<Logs>, consoles: Arc<Consoles>) -> (Arc<Machine>, mpsc::Rec
         command_line: CommandLine::parse(&read("/proc/cmdline")),
         release: Release::parse(&read(RELEASE_FILE)),
         supervisor: Mutex::default(),
-        booting: watch::Sender::new(true),
         pings: ping_sender,
     };
     (Arc::new(machine), commands, pings)
-}
-
-/// How the machine ends, as a function.
-fn act(action: PowerAction) -> fn() -> power::PowerError {
-    match action {
-        PowerAction::Reboot => power::restart,
-        PowerAction::PowerOff => power::power_off,
-    }
 }

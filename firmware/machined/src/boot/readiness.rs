@@ -2,20 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::node::{ConfigStatus, MachineStatus, NetworkStatus, Node, ServiceState, ServiceStatus, Stage, Unmet};
+use crate::node::{MachineStatus, NetworkStatus, Node, ServiceState, ServiceStatus, Stage, Unmet};
 
 /// Services without which no node is ready.
 const REQUIRED: [&str; 2] = ["machined", "apid"];
-
-/// The stage of a node that is not going down.
-#[must_use]
-pub fn stage(booting: bool, config: &ConfigStatus) -> Stage {
-    match (booting, config.active.is_some()) {
-        (true, _) => Stage::Booting,
-        (false, true) => Stage::Running,
-        (false, false) => Stage::Maintenance,
-    }
-}
 
 /// What is missing. Judged only while booting and running, as clients expect.
 ///
@@ -33,7 +23,7 @@ pub fn unmet(stage: Stage, network: &NetworkStatus, services: &[ServiceStatus]) 
         }
     };
     add("network", network_reasons(network));
-    add("services", service_reasons(services));
+    add("services", missing_services(services));
     unmet
 }
 
@@ -47,7 +37,9 @@ fn network_reasons(network: &NetworkStatus) -> Vec<String> {
     checks.into_iter().filter(|(missing, _)| *missing).map(|(_, reason)| reason.to_owned()).collect()
 }
 
-fn service_reasons(services: &[ServiceStatus]) -> Vec<String> {
+/// What is missing of the services.
+#[must_use]
+pub fn missing_services(services: &[ServiceStatus]) -> Vec<String> {
     let absent = REQUIRED.iter().filter(|id| services.iter().all(|service| service.id != **id));
     let mut reasons: Vec<String> = absent.map(|id| format!("{id} is not started")).collect();
     for service in services {
@@ -66,15 +58,13 @@ fn service_reasons(services: &[ServiceStatus]) -> Vec<String> {
 }
 
 /// Derives the status anew whenever something it depends on changes, until the node goes down.
-///
-/// Once a sequence that ends the machine has set its stage, that stage stays.
-pub async fn keep(node: Arc<Node>, mut booting: tokio::sync::watch::Receiver<bool>) {
-    let mut config = node.config.subscribe();
+pub async fn keep(node: Arc<Node>) {
+    let mut sequence = node.sequence.subscribe();
     let mut network = node.network.subscribe();
     let mut services = node.services.subscribe();
     loop {
         let wanted = {
-            let stage = stage(*booting.borrow_and_update(), &config.borrow_and_update());
+            let stage = sequence.borrow_and_update().stage();
             let unmet = unmet(stage, &network.borrow_and_update(), &services.borrow_and_update());
             MachineStatus { stage, unmet }
         };
@@ -82,8 +72,7 @@ pub async fn keep(node: Arc<Node>, mut booting: tokio::sync::watch::Receiver<boo
         note_api(&node);
         tokio::select! {
             () = node.stop.cancelled() => return,
-            result = booting.changed() => if result.is_err() { return },
-            result = config.changed() => if result.is_err() { return },
+            result = sequence.changed() => if result.is_err() { return },
             result = network.changed() => if result.is_err() { return },
             result = services.changed() => if result.is_err() { return },
         }
@@ -104,12 +93,9 @@ fn note_api(node: &Node) {
 fn publish(node: &Node, wanted: MachineStatus) {
     let ready = wanted.stage == Stage::Running && wanted.unmet.is_empty();
     let changed = node.machine.send_if_modified(|current| {
-        let going_down = matches!(current.stage, Stage::Rebooting | Stage::ShuttingDown | Stage::Resetting);
-        if going_down || *current == wanted {
-            return false;
-        }
+        let other = *current != wanted;
         *current = wanted;
-        true
+        other
     });
     if changed && ready {
         log::info!(target: "machined", "the node is ready");

@@ -1,16 +1,22 @@
 //! The way down: services, tasks, processes, file systems, machine. Each step has its limit.
 
 use std::{
-    sync::{Arc, PoisonError},
+    sync::{
+        Arc, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use linux::{clock, power};
 use tokio::time::timeout;
 
-use super::{Machine, act, failsafe, mainloop::GoDown, setup};
-use crate::{events, node::PowerAction};
+use super::{Machine, failsafe, setup};
+use crate::sequence::{
+    Kind, Request,
+    phases::{OnError, Phase, Step},
+};
 
 /// Limit for services with their own graces.
 const SERVICES: Duration = Duration::from_secs(60);
@@ -24,51 +30,44 @@ const PROCESSES: Duration = Duration::from_secs(3);
 const ALL: Duration = Duration::from_secs(180);
 
 /// Everything that needs the runtime: services, tasks.
-pub async fn run(machine: &Arc<Machine>, request: GoDown) {
-    let name = match request.action {
-        PowerAction::Reboot => "reboot",
-        PowerAction::PowerOff => "shutdown",
-    };
-    log::info!(target: "machined", "{name}{}: going down", if request.force { " (forced)" } else { "" });
-    last_word();
-    machine.events.publish(&events::sequence(name, true), &request.actor);
-    let supervisor = machine.supervisor.lock().unwrap_or_else(PoisonError::into_inner).take();
+pub fn list(machine: &Arc<Machine>, request: &Request) -> Vec<Phase> {
     let limit = if request.force { SERVICES_FORCED } else { SERVICES };
-    if let Some(supervisor) = supervisor {
-        step(machine, name, "stopAllServices", 1, &request.actor, async {
-            if timeout(limit, supervisor.stop_all(&request.actor)).await.is_err() {
-                log::warn!(target: "machined", "services did not stop within {} s", limit.as_secs());
-            }
-        })
-        .await;
-    }
-    step(machine, name, "stopEverything", 2, &request.actor, async {
+    vec![
+        Phase::new("stopServices", vec![stop_services(machine, limit, request.actor.clone())]),
+        Phase::new("stopEverything", vec![stop_tasks(machine)]),
+    ]
+}
+
+fn stop_services(machine: &Arc<Machine>, limit: Duration, actor: String) -> Step {
+    let machine = Arc::clone(machine);
+    Step::new("stopAllServices", OnError::Report, async move {
+        last_word();
+        let supervisor = machine.supervisor.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(supervisor) = supervisor else { return Ok(()) };
+        let stopped = timeout(limit, supervisor.stop_all(&actor)).await;
+        stopped.map_err(|_| format!("services did not stop within {} s", limit.as_secs()).into())
+    })
+}
+
+fn stop_tasks(machine: &Arc<Machine>) -> Step {
+    let machine = Arc::clone(machine);
+    Step::new("stopEverything", OnError::Report, async move {
         if let Err(error) = setup::save_clock() {
             log::debug!(target: "clock", "{}", daemon::report(&error));
         }
         machine.node.stop.cancel();
         machine.node.tasks.close();
-        if timeout(TASKS, machine.node.tasks.wait()).await.is_err() {
-            log::warn!(target: "machined", "{} tasks outlived {} s", machine.node.tasks.len(), TASKS.as_secs());
-        }
+        let ended = timeout(TASKS, machine.node.tasks.wait()).await;
+        ended.map_err(|_| format!("{} tasks outlived {} s", machine.node.tasks.len(), TASKS.as_secs()).into())
     })
-    .await;
-    machine.events.publish(&events::sequence(name, false), &request.actor);
 }
 
-async fn step(machine: &Machine, sequence: &str, phase: &str, index: usize, actor: &str, work: impl Future<Output = ()>) {
-    let start = Instant::now();
-    log::info!(target: "machined", "{sequence} phase {phase} ({index}/3)");
-    machine.events.publish(&events::phase(phase, true), actor);
-    machine.events.publish(&events::task(phase, true), actor);
-    work.await;
-    machine.events.publish(&events::task(phase, false), actor);
-    machine.events.publish(&events::phase(phase, false), actor);
-    log::info!(target: "machined", "{sequence} phase {phase}: done, {} ms", start.elapsed().as_millis());
-}
-
-/// A way down that hangs ends in a restart all the same, watchdog or not.
+/// A way down that hangs ends in a restart all the same, watchdog or not. One is enough, however often it begins anew.
 fn last_word() {
+    static SAID: AtomicBool = AtomicBool::new(false);
+    if SAID.swap(true, Ordering::Relaxed) {
+        return;
+    }
     let started = thread::Builder::new().name("last-word".into()).stack_size(64 * 1024).spawn(|| {
         thread::sleep(ALL);
         drop(power::restart());
@@ -79,15 +78,15 @@ fn last_word() {
 }
 
 /// Everything after the runtime: what is left of processes, file systems, the machine itself.
-pub fn finish(action: PowerAction) -> ! {
+pub fn finish(last: Kind) -> ! {
     failsafe::kill_everybody(PROCESSES);
     for busy in failsafe::unmount_disks() {
         failsafe::say(&busy);
     }
-    let last = match action {
-        PowerAction::Reboot => "restarting now",
-        PowerAction::PowerOff => "switching off now",
+    let (text, act): (_, fn() -> power::PowerError) = match last {
+        Kind::Shutdown => ("switching off now", power::power_off),
+        _ => ("restarting now", power::restart),
     };
-    failsafe::say(&format!("phase unmount (3/3): done; {last}, after {} s", clock::since_boot().as_secs()));
-    failsafe::go_down(act(action))
+    failsafe::say(&format!("phase unmount: done; {text}, after {} s", clock::since_boot().as_secs()));
+    failsafe::go_down(act)
 }

@@ -16,7 +16,7 @@ use std::{
 
 pub use id::EventId;
 pub use mirror::mirror;
-pub use payload::{Payload, phase, sequence, sequence_failed, task};
+pub use payload::{Payload, phase, sequence, sequence_refused, task};
 use tokio::sync::watch;
 
 /// Events kept.

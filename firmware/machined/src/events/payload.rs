@@ -40,10 +40,10 @@ pub fn sequence(name: &str, start: bool) -> SequenceEvent {
     SequenceEvent { sequence: name.to_owned(), action: action.into(), error: None }
 }
 
-/// A sequence ends with an error. Clients see the node as going down after a fatal one.
+/// A sequence does not start, or not come to its end. Clients see the node as going down after a fatal error.
 #[must_use]
-pub fn sequence_failed(name: &str, message: String) -> SequenceEvent {
-    let error = common::Error { code: common::Code::Fatal.into(), message, details: Vec::new() };
+pub fn sequence_refused(name: &str, code: common::Code, message: String) -> SequenceEvent {
+    let error = common::Error { code: code.into(), message, details: Vec::new() };
     SequenceEvent { sequence: name.to_owned(), action: sequence_event::Action::Noop.into(), error: Some(error) }
 }
 

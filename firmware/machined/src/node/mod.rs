@@ -14,7 +14,7 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::resources::Resources;
+use crate::{resources::Resources, sequence};
 
 /// How many commands may wait for the main loop; a caller beyond that is told to try again.
 const COMMAND_QUEUE: usize = 16;
@@ -22,12 +22,14 @@ const COMMAND_QUEUE: usize = 16;
 /// The node's shared state. Cheap to clone through [`Arc`].
 #[derive(Debug)]
 pub struct Node {
-    /// Boot facts: written by `boot`, phase by phase.
+    /// Boot facts: written by `boot`, as they are found out.
     pub boot: watch::Sender<BootStatus>,
     /// The disk booted from and its partitions: written by `disk`.
     pub disk: watch::Sender<DiskStatus>,
     /// Links, addresses, resolvers, host name: written by `net`.
     pub network: watch::Sender<NetworkStatus>,
+    /// The sequence that runs: written by `boot::sequencer`, but for `maintenance`, which its step writes.
+    pub sequence: watch::Sender<sequence::Status>,
     /// Stage and unmet conditions: written by `boot::readiness`.
     pub machine: watch::Sender<MachineStatus>,
     /// The active configuration, or why there is none: written by `config`.
@@ -57,6 +59,7 @@ impl Node {
             boot: watch::Sender::default(),
             disk: watch::Sender::default(),
             network: watch::Sender::default(),
+            sequence: watch::Sender::default(),
             machine: watch::Sender::default(),
             config: watch::Sender::default(),
             api: watch::Sender::default(),

@@ -13,6 +13,8 @@ pub use resource::kinds::runtime::MachineStage as Stage;
 use tokio::sync::oneshot;
 use zeroize::Zeroizing;
 
+use crate::sequence::{Locked, Request};
+
 /// Stage and readiness.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MachineStatus {
@@ -63,19 +65,8 @@ pub struct BootStatus {
     pub built: Option<Duration>,
     /// Whether a loader was used (LoaderDevicePartUUID present) or the kernel was started directly.
     pub through_firmware: bool,
-    /// Finished phases with their durations, in order.
-    pub phases: Vec<PhaseTime>,
     /// Milliseconds from kernel start to the API's first listening moment, once it listens.
     pub api_ready_ms: Option<u64>,
-}
-
-/// A finished boot phase.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PhaseTime {
-    /// Phase name as on the console.
-    pub name: String,
-    /// How long it took.
-    pub took: Duration,
 }
 
 /// The system disk and what is on it.
@@ -280,26 +271,17 @@ pub struct ServiceEvent {
     pub at: Duration,
 }
 
-/// How to go down.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PowerAction {
-    /// Restart through the firmware.
-    Reboot,
-    /// Power off.
-    PowerOff,
-}
-
 /// A request to the main loop.
 #[derive(Debug)]
 pub enum Command {
-    /// Stop services, unmount, sync, act. `actor` is stamped on the sequence's events.
-    Power {
-        /// What to do at the end.
-        action: PowerAction,
-        /// Skip graceful parts.
-        force: bool,
-        /// Actor id of the request (a UUID).
-        actor: String,
+    /// Run a sequence.
+    Sequence {
+        /// Which, for whom.
+        request: Request,
+        /// Whatever runs has to give way.
+        take_over: bool,
+        /// Whether it was taken; when it was, its events tell the rest.
+        reply: oneshot::Sender<Result<(), Locked>>,
     },
     /// Validate, persist and activate a configuration.
     Apply {

@@ -1,4 +1,4 @@
-//! Boot as a list of phases.
+//! From the start of PID 1 until there is a configuration: the machine, its disk, its network, its API.
 
 use std::{
     path::Path,
@@ -6,24 +6,18 @@ use std::{
     time::Duration,
 };
 
-use linux::{cgroup::Cgroup, clock};
+use linux::cgroup::Cgroup;
 use tokio::sync::oneshot;
 
-use super::{
-    Machine, health,
-    phases::{self, FatalStep, OnError, Phase, Progress, Step, StepError},
-    setup, sinks,
-};
+use super::{Machine, health, setup, sinks};
 use crate::{
     console,
     disk::{self, Looking},
     events, net,
-    node::{Node, PhaseTime, Slot},
+    node::{Node, Slot},
+    sequence::phases::{OnError, Phase, Step, StepError},
     services::{self, Settings, Supervisor},
 };
-
-/// Name of the sequence on the wire.
-const SEQUENCE: &str = "boot";
 
 /// What can wait begins this long after the API is up: a client that waited for it is answered first.
 const QUIET: Duration = Duration::from_secs(1);
@@ -33,36 +27,9 @@ const API_LIMIT: Duration = Duration::from_secs(10);
 /// The verity mapping that the kernel made from its command line.
 const ROOT_MAPPING: &str = "/dev/dm-0";
 
-/// Runs the phases and tells log, events and `node.boot` about them.
-///
-/// # Errors
-/// [`FatalStep`]: a step that had to work did not.
-pub async fn run(machine: Arc<Machine>, looking: Looking) -> Result<(), FatalStep> {
-    log::info!(
-        target: "boot",
-        "Keelson {} for {}, {} ms after the kernel started",
-        machine.release.get("VERSION"),
-        machine.release.get("BOARD"),
-        clock::since_boot().as_millis()
-    );
-    machine.events.publish(&events::sequence(SEQUENCE, true), "");
-    let result = phases::run(list(&machine, looking), &|progress| tell(&machine, &progress)).await;
-    match &result {
-        Ok(()) => {
-            machine.events.publish(&events::sequence(SEQUENCE, false), "");
-            log::info!(target: "boot", "done, {} ms after the kernel started", clock::since_boot().as_millis());
-        }
-        Err(error) => {
-            machine.events.publish(&events::sequence_failed(SEQUENCE, daemon::report(error).to_string()), "");
-        }
-    }
-    machine.booting.send_replace(false);
-    result
-}
-
 /// The phases in order. The tasks of a phase begin in the order of their list, and what one waits for does not hold up the
 /// next: the disk is set up, apid gets ready and DHCP runs side by side.
-fn list(machine: &Arc<Machine>, looking: Looking) -> Vec<Phase> {
+pub fn list(machine: &Arc<Machine>, looking: Looking) -> Vec<Phase> {
     let step = |name, on_error, work: fn(&Arc<Machine>) -> Result<(), StepError>| {
         let machine = Arc::clone(machine);
         Step::new(name, on_error, async move { work(&machine) })
@@ -79,7 +46,7 @@ fn list(machine: &Arc<Machine>, looking: Looking) -> Vec<Phase> {
             vec![
                 step("hurry", OnError::Report, |_| Ok(setup::hurry_rcu(true)?)),
                 bring_up_disk(machine, looking, rest_of_disk),
-                load_config(machine),
+                acquire_config(machine),
                 // Before any service inherits them.
                 step("limits", OnError::Report, |_| Ok(setup::basics()?)),
                 step("startNetwork", OnError::Report, start_network),
@@ -103,35 +70,8 @@ fn list(machine: &Arc<Machine>, looking: Looking) -> Vec<Phase> {
             ],
         ),
         Phase::new("volumes", vec![mount_volumes(rest)]),
+        Phase::new("config", vec![load_config(machine)]),
     ]
-}
-
-fn tell(machine: &Machine, progress: &Progress<'_>) {
-    match progress {
-        Progress::PhaseStart { name, .. } => {
-            machine.events.publish(&events::phase(name, true), "");
-        }
-        Progress::PhaseEnd { name, index, total, took } => {
-            log::info!(target: "boot", "phase {name} ({index}/{total}): done, {} ms", took.as_millis());
-            machine.events.publish(&events::phase(name, false), "");
-            let finished = PhaseTime { name: (*name).to_owned(), took: *took };
-            machine.node.boot.send_modify(|boot| boot.phases.push(finished));
-        }
-        Progress::StepStart(name) => machine.events.publish(&events::task(name, true), ""),
-        Progress::StepEnd(name, took) => {
-            // Only what takes long is worth a line on a serial console.
-            if *took >= Duration::from_millis(50) {
-                log::info!(target: "boot", "task {name}: done, {} ms", took.as_millis());
-            }
-            machine.events.publish(&events::task(name, false), "");
-        }
-        Progress::StepFailed(name, cause) => {
-            let text = format!("task {name} failed: {}", daemon::report(*cause));
-            log::error!(target: "boot", "{text}");
-            machine.node.warnings.push(text);
-            machine.events.publish(&events::task(name, false), "");
-        }
-    }
 }
 
 fn pseudo(_: &Arc<Machine>) -> Result<(), StepError> {
@@ -187,9 +127,10 @@ fn mount_volumes(rest: oneshot::Receiver<disk::Rest>) -> Step {
     })
 }
 
-fn load_config(machine: &Arc<Machine>) -> Step {
+/// Looks for a configuration where a node has one by itself.
+fn acquire_config(machine: &Arc<Machine>) -> Step {
     let machine = Arc::clone(machine);
-    Step::new("loadConfig", OnError::Report, async move {
+    Step::new("acquireConfig", OnError::Report, async move {
         // It begins with STATE; other volumes come later. The sender lives in the node.
         drop(machine.node.disk.subscribe().wait_for(|disk| disk.settled).await);
         // STATE has the time at which this node was last seen running, and certificates are made next.
@@ -197,6 +138,25 @@ fn load_config(machine: &Arc<Machine>) -> Step {
         let inline = machine.command_line.all("talos.config.inline").map(str::to_owned).collect();
         machine.config.acquire(inline).await;
         clock
+    })
+}
+
+/// Ends once there is a configuration. Until somebody brings one, the node is in maintenance.
+fn load_config(machine: &Arc<Machine>) -> Step {
+    let machine = Arc::clone(machine);
+    Step::new("loadConfig", OnError::Fatal, async move {
+        let mut config = machine.node.config.subscribe();
+        if config.wait_for(|config| config.settled).await?.active.is_some() {
+            return Ok(());
+        }
+        let maintenance = |on| {
+            machine.events.publish(&events::task("runningMaintenance", on), "");
+            machine.node.sequence.send_modify(|sequence| sequence.maintenance = on);
+        };
+        maintenance(true);
+        config.wait_for(|config| config.active.is_some()).await?;
+        maintenance(false);
+        Ok(())
     })
 }
 

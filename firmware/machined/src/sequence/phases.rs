@@ -1,4 +1,4 @@
-//! Runs a list of named phases; the steps of a phase run side by side, the phases one after another.
+//! Runs a list of named phases; the steps of a phase run side by side, the phases one after another, until told to halt.
 
 use std::{
     error::Error,
@@ -7,13 +7,14 @@ use std::{
 };
 
 use futures_util::{FutureExt, future::BoxFuture, future::join_all};
+use tokio_util::sync::CancellationToken;
 
-/// What a step that failed means for the boot.
+/// What a step that failed means for the sequence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnError {
     /// The machine cannot go on: [`run`] ends with the error.
     Fatal,
-    /// The failure is reported and the boot goes on.
+    /// The failure is reported and the sequence goes on.
     Report,
 }
 
@@ -62,11 +63,22 @@ impl Phase {
 
 /// A step that had to work did not.
 #[derive(Debug, thiserror::Error)]
-#[error("boot phase {phase}, task {step}")]
+#[error("phase {phase}, task {step}")]
 pub struct FatalStep {
     phase: &'static str,
     step: &'static str,
     source: StepError,
+}
+
+/// Why a sequence did not come to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum Halt {
+    /// A step failed that had to work.
+    #[error(transparent)]
+    Failed(#[from] FatalStep),
+    /// It was told to halt.
+    #[error("replaced by another sequence")]
+    Canceled,
 }
 
 /// What happens while phases run, for log, events and status.
@@ -102,11 +114,17 @@ pub enum Progress<'a> {
     StepFailed(&'static str, &'a (dyn Error + Send + Sync)),
 }
 
-/// Runs the phases. A step that panics has failed like one that returns an error.
+/// Runs the phases. A step that panics has failed like one that returns an error. When `halt` comes, what waits in the
+/// steps is dropped; blocking work that has begun goes on, and nobody waits for it.
 ///
 /// # Errors
-/// [`FatalStep`]: the first failed step that had to work. The other steps of its phase have ended by then.
-pub async fn run(phases: Vec<Phase>, tell: &(dyn Fn(Progress<'_>) + Sync)) -> Result<(), FatalStep> {
+/// [`Halt::Failed`]: the first failed step that had to work; the other steps of its phase have ended by then.
+/// [`Halt::Canceled`]: `halt` came first.
+pub async fn run(phases: Vec<Phase>, tell: &(dyn Fn(Progress<'_>) + Sync), halt: &CancellationToken) -> Result<(), Halt> {
+    halt.run_until_cancelled(through(phases, tell)).await.unwrap_or(Err(Halt::Canceled))
+}
+
+async fn through(phases: Vec<Phase>, tell: &(dyn Fn(Progress<'_>) + Sync)) -> Result<(), Halt> {
     let total = phases.len();
     for (index, phase) in phases.into_iter().enumerate() {
         let (name, index) = (phase.name, index + 1);
@@ -152,6 +170,11 @@ mod tests {
 
     #[track_caller]
     fn check(phases: Vec<Phase>, wanted: &[&str], error: Option<&str>) {
+        check_halted(phases, &CancellationToken::new(), wanted, error);
+    }
+
+    #[track_caller]
+    fn check_halted(phases: Vec<Phase>, halt: &CancellationToken, wanted: &[&str], error: Option<&str>) {
         let told = Mutex::new(Vec::new());
         let tell = |progress: Progress<'_>| {
             told.lock().expect("not poisoned").push(match progress {
@@ -163,7 +186,7 @@ mod tests {
             });
         };
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("runtime");
-        let result = runtime.block_on(run(phases, &tell));
+        let result = runtime.block_on(run(phases, &tell, halt));
         assert_eq!(result.err().map(|error| daemon::report(&error).to_string()).as_deref(), error);
         assert_eq!(*told.lock().expect("not poisoned"), wanted);
     }
@@ -178,12 +201,12 @@ mod tests {
         check(
             vec![Phase::new("a", vec![bad("x", OnError::Fatal), good("y")]), Phase::new("b", vec![good("z")])],
             &["a 1/2 2", "start x", "failed x: no", "start y", "done y", "end a"],
-            Some("boot phase a, task x: no"),
+            Some("phase a, task x: no"),
         );
         check(
             vec![Phase::new("a", vec![Step::new("p", OnError::Fatal, async { panic!("oh") })])],
             &["a 1/1 1", "start p", "failed p: panic: oh", "end a"],
-            Some("boot phase a, task p: panic: oh"),
+            Some("phase a, task p: panic: oh"),
         );
         check(
             vec![Phase::new("a", vec![Step::blocking("t", OnError::Report, || Err("slow".into()))])],
@@ -201,6 +224,22 @@ mod tests {
             vec![Phase::new("a", vec![waits, sends])],
             &["a 1/1 2", "start waits", "start sends", "done sends", "done waits", "end a"],
             None,
+        );
+    }
+
+    #[test]
+    fn a_word_ends_it_at_once() {
+        let halt = CancellationToken::new();
+        let word = halt.clone();
+        let says = Step::new("says", OnError::Fatal, async move {
+            word.cancel();
+            std::future::pending().await
+        });
+        check_halted(
+            vec![Phase::new("a", vec![says]), Phase::new("b", vec![good("x")])],
+            &halt,
+            &["a 1/2 1", "start says"],
+            Some("replaced by another sequence"),
         );
     }
 }
