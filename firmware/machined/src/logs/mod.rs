@@ -1,4 +1,4 @@
-//! Logs in memory: one bounded ring of whole lines for each id.
+//! Logs in memory: one bounded ring of whole lines for each id, all but the newest compressed.
 //!
 //! Writers never wait. Readers walk by position and take what is there; a reader that was overtaken goes on at the
 //! oldest line that is left. Ids are service ids, `machined` itself and `kernel`.
@@ -13,8 +13,8 @@ use std::{
 
 pub use ring::{Reader, Ring};
 
-/// Text kept for each id, bytes.
-pub const RING_BYTES: usize = 512 * 1024;
+/// Text kept for each id, bytes before compression (behaviour (c), "Logs in memory").
+pub const RING_BYTES: usize = 1024 * 1024;
 /// Longest line kept, bytes; the rest of a longer one is cut with `...`.
 pub const MAX_LINE: usize = 8 * 1024;
 /// Most ids; further ones share the ring `overflow`, so that a flood of names cannot eat the memory.

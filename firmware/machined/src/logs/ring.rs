@@ -1,4 +1,4 @@
-//! One ring of lines.
+//! One ring of lines: the newest as they are, what came before in compressed blocks.
 
 use std::{
     collections::VecDeque,
@@ -9,7 +9,10 @@ use tokio::sync::watch;
 
 use super::MAX_LINE;
 
-/// Whole lines within a number of bytes; the oldest go first.
+/// Text of a block before it is compressed, bytes. A reader unpacks one at a time.
+const BLOCK: usize = 64 * 1024;
+
+/// Whole lines within a number of bytes; the oldest blocks go first.
 ///
 /// A position counts every byte ever written, so it never repeats and stays valid while the ring turns.
 #[derive(Debug)]
@@ -21,42 +24,104 @@ pub struct Ring {
 
 #[derive(Debug, Default)]
 struct Text {
-    bytes: VecDeque<u8>,
-    /// Position of the first byte in `bytes`.
+    sealed: VecDeque<Block>,
+    /// Lines that are not in a block yet, and how many.
+    live: Vec<u8>,
+    live_lines: usize,
+    /// Position of the first byte in `live`.
+    live_start: u64,
+}
+
+/// Compressed lines.
+#[derive(Debug)]
+struct Block {
+    /// Position of its first byte.
     start: u64,
+    /// Bytes and lines before compression.
+    length: usize,
+    lines: usize,
+    packed: Arc<[u8]>,
 }
 
 impl Text {
-    fn end(&self) -> u64 {
-        self.start + self.bytes.len() as u64
+    /// Position of the oldest byte.
+    fn start(&self) -> u64 {
+        self.sealed.front().map_or(self.live_start, |block| block.start)
     }
 
-    fn drop_oldest_line(&mut self) {
-        let length = self.bytes.iter().position(|byte| *byte == b'\n').map_or(self.bytes.len(), |at| at + 1);
-        self.bytes.drain(..length);
-        self.start += length as u64;
+    fn end(&self) -> u64 {
+        self.live_start + self.live.len() as u64
+    }
+
+    fn push(&mut self, line: &[u8], limit: usize) {
+        let (line, mark) = match line.get(..MAX_LINE) {
+            Some(head) if line.len() > MAX_LINE => (head, &b"..."[..]),
+            _ => (line, &b""[..]),
+        };
+        let added = line.len() + mark.len() + 1;
+        if self.live.len() + added > BLOCK {
+            self.seal();
+        }
+        while self.end() - self.start() + added as u64 > limit as u64 && self.sealed.pop_front().is_some() {}
+        self.live.extend_from_slice(line);
+        self.live.extend_from_slice(mark);
+        self.live.push(b'\n');
+        self.live_lines += 1;
+    }
+
+    /// Makes a block of what is live. A text of 64 KiB takes a fraction of a millisecond.
+    fn seal(&mut self) {
+        let (length, lines) = (self.live.len(), self.live_lines);
+        let packed = lz4_flex::block::compress(&self.live).into();
+        self.sealed.push_back(Block { start: self.live_start, length, lines, packed });
+        self.live_start = self.end();
+        self.live.clear();
+        self.live_lines = 0;
+    }
+
+    /// The block that holds a position; `None` means the live text, or nothing.
+    fn block(&self, position: u64) -> Option<&Block> {
+        let after = self.sealed.partition_point(|block| block.start <= position);
+        self.sealed.get(after.checked_sub(1)?).filter(|block| position < block.start + block.length as u64)
     }
 
     /// Position at which the last `count` lines begin.
     fn tail(&self, count: usize) -> u64 {
-        let mut left = count;
-        for (at, byte) in self.bytes.iter().enumerate().rev() {
-            if *byte == b'\n' {
-                if left == 0 {
-                    return self.start + at as u64 + 1;
-                }
-                left -= 1;
+        let Some(mut left) = count.checked_sub(self.live_lines) else {
+            return self.live_start + last_lines(&self.live, count) as u64;
+        };
+        for block in self.sealed.iter().rev() {
+            if left < block.lines {
+                return block.start + last_lines(&block.unpack(), left) as u64;
             }
+            left -= block.lines;
         }
-        self.start
+        self.start()
     }
 }
 
+impl Block {
+    /// The lines. Memory that cannot be unpacked any more gives none: a log is no reason to fall over.
+    fn unpack(&self) -> Vec<u8> {
+        unpack(&self.packed, self.length)
+    }
+}
+
+fn unpack(packed: &[u8], length: usize) -> Vec<u8> {
+    lz4_flex::block::decompress(packed, length).unwrap_or_default()
+}
+
+/// Where the last `count` of the lines of a text begin.
+fn last_lines(text: &[u8], count: usize) -> usize {
+    let mut breaks = text.iter().enumerate().rev().filter(|(_, byte)| **byte == b'\n');
+    breaks.nth(count).map_or(0, |(at, _)| at + 1)
+}
+
 impl Ring {
-    /// An empty ring of `limit` bytes, which must be more than the longest line.
+    /// An empty ring of `limit` bytes of text; at least two blocks.
     #[must_use]
     pub fn new(limit: usize) -> Self {
-        Self { limit: limit.max(MAX_LINE * 2), text: Mutex::default(), end: watch::Sender::new(0) }
+        Self { limit: limit.max(BLOCK * 2), text: Mutex::default(), end: watch::Sender::new(0) }
     }
 
     fn lock(&self) -> MutexGuard<'_, Text> {
@@ -67,14 +132,7 @@ impl Ring {
     pub fn push(&self, line: &[u8]) {
         let mut text = self.lock();
         for line in line.split(|byte| *byte == b'\n') {
-            let (line, mark) = match line.get(..MAX_LINE) {
-                Some(head) if line.len() > MAX_LINE => (head, &b"..."[..]),
-                _ => (line, &b""[..]),
-            };
-            while !text.bytes.is_empty() && text.bytes.len() + line.len() + mark.len() + 1 > self.limit {
-                text.drop_oldest_line();
-            }
-            text.bytes.extend(line.iter().chain(mark).chain(b"\n"));
+            text.push(line, self.limit);
         }
         let end = text.end();
         drop(text);
@@ -83,21 +141,24 @@ impl Ring {
 
     /// The last `count` lines as text, oldest first; bytes that are not UTF-8 are replaced.
     #[must_use]
-    pub fn tail(&self, count: usize) -> Vec<String> {
-        let text = self.lock();
-        let skip = usize::try_from(text.tail(count) - text.start).unwrap_or(usize::MAX);
-        let bytes: Vec<u8> = text.bytes.iter().skip(skip).copied().collect();
-        drop(text);
-        String::from_utf8_lossy(&bytes).lines().map(str::to_owned).collect()
+    pub fn tail(self: &Arc<Self>, count: usize) -> Vec<String> {
+        let mut reader = self.reader(Some(count));
+        let mut bytes = Vec::new();
+        while let Some(more) = reader.read(BLOCK) {
+            bytes.extend(more);
+        }
+        let lines: Vec<String> = String::from_utf8_lossy(&bytes).lines().map(str::to_owned).collect();
+        // What was written meanwhile is newer than what was asked for, not more.
+        lines.get(lines.len().saturating_sub(count)..).map(<[String]>::to_vec).unwrap_or_default()
     }
 
     /// A reader of the last `tail` lines and of what follows; `None` starts at the oldest line.
     #[must_use]
     pub fn reader(self: &Arc<Self>, tail: Option<usize>) -> Reader {
         let text = self.lock();
-        let position = tail.map_or(text.start, |count| text.tail(count));
+        let position = tail.map_or_else(|| text.start(), |count| text.tail(count));
         drop(text);
-        Reader { ring: Arc::clone(self), position, end: self.end.subscribe() }
+        Reader { ring: Arc::clone(self), position, unpacked: None, end: self.end.subscribe() }
     }
 }
 
@@ -106,24 +167,41 @@ impl Ring {
 pub struct Reader {
     ring: Arc<Ring>,
     position: u64,
+    /// The block that is being read, by its position.
+    unpacked: Option<(u64, Vec<u8>)>,
     end: watch::Receiver<u64>,
 }
 
 impl Reader {
     /// The next whole lines, at most `limit` bytes unless the first is longer; `None` when there is nothing new.
     pub fn read(&mut self, limit: usize) -> Option<Vec<u8>> {
-        let text = self.ring.lock();
-        self.position = self.position.max(text.start);
-        let skip = usize::try_from(self.position - text.start).ok()?;
-        let rest = text.bytes.len().checked_sub(skip).filter(|rest| *rest > 0)?;
-        let fits = text.bytes.range(skip..).take(limit).enumerate().rfind(|(_, byte)| **byte == b'\n');
-        let length = match fits {
-            Some((at, _)) => at + 1,
-            None => text.bytes.range(skip..).position(|byte| *byte == b'\n').map_or(rest, |at| at + 1),
-        };
-        let bytes = text.bytes.range(skip..skip + length).copied().collect();
-        self.position += length as u64;
-        Some(bytes)
+        loop {
+            if let Some((start, lines)) = &self.unpacked {
+                let done = usize::try_from(self.position.checked_sub(*start)?).ok()?;
+                if let Some(rest) = lines.get(done..).filter(|rest| !rest.is_empty()) {
+                    let bytes = whole_lines(rest, limit).to_vec();
+                    self.position += bytes.len() as u64;
+                    return Some(bytes);
+                }
+                self.unpacked = None;
+            }
+            let text = self.ring.lock();
+            self.position = self.position.max(text.start());
+            let Some(block) = text.block(self.position) else {
+                let done = usize::try_from(self.position.checked_sub(text.live_start)?).ok()?;
+                let bytes = whole_lines(text.live.get(done..).filter(|rest| !rest.is_empty())?, limit).to_vec();
+                self.position += bytes.len() as u64;
+                return Some(bytes);
+            };
+            let (start, length, packed) = (block.start, block.length, Arc::clone(&block.packed));
+            // Writers don't wait for a reader that unpacks.
+            drop(text);
+            let lines = unpack(&packed, length);
+            if lines.is_empty() {
+                self.position = start + length as u64;
+            }
+            self.unpacked = Some((start, lines)).filter(|(_, lines)| !lines.is_empty());
+        }
     }
 
     /// Waits until there is something to read. Cancel-safe.
@@ -134,84 +212,13 @@ impl Reader {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn drain(reader: &mut Reader, limit: usize) -> Vec<u8> {
-        let mut all = Vec::new();
-        while let Some(chunk) = reader.read(limit) {
-            all.extend(chunk);
-        }
-        all
-    }
-
-    #[track_caller]
-    fn check(lines: &[&str], tail: Option<usize>, wanted: &str) {
-        let ring = Arc::new(Ring::new(0));
-        lines.iter().for_each(|line| ring.push(line.as_bytes()));
-        assert_eq!(String::from_utf8_lossy(&drain(&mut ring.reader(tail), 7)), wanted);
-    }
-
-    #[test]
-    fn tails_are_exact() {
-        let lines = ["one", "two", "", "four"];
-        check(&lines, None, "one\ntwo\n\nfour\n");
-        check(&lines, Some(0), "");
-        check(&lines, Some(1), "four\n");
-        check(&lines, Some(2), "\nfour\n");
-        check(&lines, Some(4), "one\ntwo\n\nfour\n");
-        check(&lines, Some(100), "one\ntwo\n\nfour\n");
-        check(&["a\nb"], Some(1), "b\n");
-        check(&[], Some(5), "");
-    }
-
-    #[test]
-    fn long_lines_are_cut() {
-        let ring = Ring::new(0);
-        ring.push(&vec![b'x'; MAX_LINE + 1]);
-        assert_eq!(ring.tail(1)[0].len(), MAX_LINE + 3);
-    }
-
-    #[tokio::test]
-    async fn a_follower_wakes_up() {
-        let ring = Arc::new(Ring::new(0));
-        let mut reader = ring.reader(Some(0));
-        assert_eq!(reader.read(100), None);
-        let writer = Arc::clone(&ring);
-        let (_, ()) = tokio::join!(reader.wait(), async move { writer.push(b"late") });
-        assert_eq!(reader.read(100).as_deref(), Some(&b"late\n"[..]));
-    }
-
-    proptest! {
-        // Each case moves a lot of bytes one by one in a debug build.
-        #![proptest_config(ProptestConfig::with_cases(16))]
-        /// Whatever is written: at most the limit is kept, whole lines only, the newest ones, and a reader that
-        /// reads in any rhythm sees an in-order selection that ends with the last line.
-        #[test]
-        fn keeps_the_newest_whole_lines(
-            lines in prop::collection::vec("[a-z]{0,2000}", 1..80),
-            rhythm in prop::collection::vec(1_usize..5000, 1..80),
-        ) {
-            let ring = Arc::new(Ring::new(0));
-            let mut reader = ring.reader(None);
-            let mut seen = Vec::new();
-            for (line, limit) in lines.iter().zip(rhythm.iter().cycle()) {
-                ring.push(line.as_bytes());
-                if limit % 3 == 0 {
-                    seen.extend(reader.read(*limit).unwrap_or_default());
-                }
-            }
-            seen.extend(drain(&mut reader, 1000));
-            prop_assert!(ring.lock().bytes.len() <= ring.limit);
-            let kept = ring.tail(usize::MAX);
-            prop_assert_eq!(&kept[..], &lines[lines.len() - kept.len()..]);
-            let seen = String::from_utf8(seen).expect("whole lines");
-            let mut all = lines.iter();
-            prop_assert!(seen.lines().all(|line| all.any(|other| other == line)));
-            prop_assert_eq!(seen.lines().next_back().unwrap_or_default(), lines[lines.len() - 1].as_str());
-        }
-    }
+/// The first lines of a text that begins with one: as many as fit into `limit`, at least one.
+fn whole_lines(text: &[u8], limit: usize) -> &[u8] {
+    let within = text.get(..limit).unwrap_or(text);
+    let end = within.iter().rposition(|byte| *byte == b'\n').or_else(|| text.iter().position(|byte| *byte == b'\n'));
+    end.and_then(|at| text.get(..=at)).unwrap_or(text)
 }
+
+#[cfg(test)]
+#[path = "ring_tests.rs"]
+mod tests;
