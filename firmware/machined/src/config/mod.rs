@@ -1,7 +1,7 @@
 //! The configuration in force: where it comes from, how it is replaced.
 //!
 //! [`Manager::acquire`] runs once at boot and asks in order: STATE, `talos.config.inline`, a labelled volume.
-//! [`Manager::apply`] takes a new one over the API. Both check first ([`machine_config`]), store crash-safely
+//! [`Manager::apply`] takes a new one over the API, for good or on [`trial`]. Both check first ([`machine_config`]), store crash-safely
 //! ([`store`]), then publish in `node.config`; who acts on a configuration watches that. A file on STATE that can no
 //! longer be read is kept, shown as an error, and never replaced by somebody without a certificate.
 
@@ -9,6 +9,7 @@ pub mod diff;
 pub mod inline;
 pub mod label;
 pub mod store;
+mod trial;
 mod volumes;
 
 use std::{
@@ -37,10 +38,19 @@ const TURN_WAIT: std::time::Duration = std::time::Duration::from_secs(2);
 pub struct Manager {
     node: Arc<Node>,
     folder: PathBuf,
-    /// One change at a time; holds the machine type once one is in force: it may not change while the node runs.
-    turn: Mutex<Option<MachineType>>,
+    /// One change at a time.
+    turn: Mutex<Turn>,
     /// STATE holds a configuration that is not usable: not a factory-fresh node.
     unreadable: RwLock<bool>,
+}
+
+/// What only one change at a time may touch.
+#[derive(Debug, Default)]
+struct Turn {
+    /// The machine type once a configuration is in force: it may not change while the node runs.
+    kind: Option<MachineType>,
+    /// A configuration is on trial.
+    trial: Option<trial::Trial>,
 }
 
 impl Manager {
@@ -84,7 +94,7 @@ impl Manager {
         }
         let names = volumes::candidates(&self.node.disk.borrow().name);
         self.look(&mut turn, names.clone()).await;
-        if turn.is_none() {
+        if turn.kind.is_none() {
             log::info!(target: "config", "no configuration: waiting for one over the API or on a volume labelled cidata or metal-iso");
             self.node.tasks.spawn(self.clone().watch_volumes(names));
         }
@@ -99,7 +109,7 @@ impl Manager {
                 _ = ticks.tick() => {}
             }
             let mut turn = self.turn.lock().await;
-            if turn.is_some() {
+            if turn.kind.is_some() {
                 return;
             }
             let names = volumes::candidates(&self.node.disk.borrow().name);
@@ -111,7 +121,7 @@ impl Manager {
         }
     }
 
-    async fn look(&self, turn: &mut Option<MachineType>, names: BTreeSet<String>) {
+    async fn look(&self, turn: &mut Turn, names: BTreeSet<String>) {
         match blocking(move || volumes::search(&names).map_err(|error| daemon::report(&error).to_string())).await {
             Ok(Some(found)) => self.take(turn, found.text, found.source).await,
             Ok(None) => {}
@@ -120,7 +130,7 @@ impl Manager {
     }
 
     /// A configuration from the machine's surroundings: checked, stored, put in force.
-    async fn take(&self, turn: &mut Option<MachineType>, text: String, source: &'static str) {
+    async fn take(&self, turn: &mut Turn, text: String, source: &'static str) {
         if self.refuses_strangers() {
             return self.report(format!("the configuration from {source} is not taken: {}", self.lost_text()));
         }
@@ -143,7 +153,7 @@ impl Manager {
     ///
     /// # Errors
     /// [`ApplyError`]; the old configuration stays in force and stored.
-    pub async fn apply(&self, text: String, mode: ApplyMode, anonymous: bool) -> Result<ApplyOutcome, ApplyError> {
+    pub async fn apply(self: &Arc<Self>, text: String, mode: ApplyMode, anonymous: bool) -> Result<ApplyOutcome, ApplyError> {
         // The look for a configuration volume takes turns too, for moments; another caller's change takes longer.
         let Ok(mut turn) = tokio::time::timeout(TURN_WAIT, self.turn.lock()).await else {
             return Err(ApplyError::Precondition("another configuration is being applied, try again".into()));
@@ -156,20 +166,26 @@ impl Manager {
         }
         let (text, parsed) = parse(text).await.map_err(ApplyError::Invalid)?;
         let text = ConfigText::from(text);
-        if let Some(running) = turn.filter(|running| *running != parsed.config.machine_type()) {
+        if let Some(running) = turn.kind.filter(|running| *running != parsed.config.machine_type()) {
             let (old, new) = (running.as_str(), parsed.config.machine_type().as_str());
             return Err(ApplyError::Invalid(format!("the machine type cannot change from {old} to {new} while the node runs")));
         }
         let warnings = parsed.warnings.iter().map(ToString::to_string).collect();
         let details = match mode {
             ApplyMode::DryRun => self.dry_run(&text),
-            ApplyMode::Now | ApplyMode::Staged => {
+            ApplyMode::Try(limit) => {
+                self.try_out(&mut turn, text, parsed, limit).await?;
+                format!("{}\nThe config is applied in 'try' mode and will be automatically reverted back in {}", done(mode), span(limit))
+            }
+            ApplyMode::Now => {
                 self.store(&text).await?;
-                if mode == ApplyMode::Now {
-                    self.activate(&mut turn, text, "api", parsed).await;
-                } else {
-                    log::info!(target: "config", "a new configuration is stored for the next boot");
-                }
+                turn.trial = None;
+                self.activate(&mut turn, text, "api", parsed).await;
+                done(mode).to_owned()
+            }
+            ApplyMode::Staged => {
+                self.store(&text).await?;
+                log::info!(target: "config", "a new configuration is stored for the next boot");
                 done(mode).to_owned()
             }
         };
@@ -184,16 +200,9 @@ impl Manager {
     }
 
     /// Puts a checked configuration in force.
-    async fn activate(&self, turn: &mut Option<MachineType>, text: ConfigText, source: &'static str, parsed: Parsed) {
+    async fn activate(&self, turn: &mut Turn, text: ConfigText, source: &'static str, parsed: Parsed) {
         let kind = parsed.config.machine_type();
-        *turn = Some(kind);
-        *self.unreadable.write().unwrap_or_else(PoisonError::into_inner) = false;
-        let active = Arc::new(ActiveConfig { text, source, config: parsed.config });
-        self.node.config.send_modify(|status| {
-            status.active = Some(active);
-            status.error = None;
-            status.settled = true;
-        });
+        self.put_in_force(turn, Arc::new(ActiveConfig { text, source, config: parsed.config }));
         // Who waits for it begins before people are told: consoles are slow.
         tokio::task::yield_now().await;
         log::info!(target: "config", "{} configuration from {source} in force", kind.as_str());
@@ -201,6 +210,16 @@ impl Manager {
             log::warn!(target: "config", "{warning}");
             self.node.warnings.push(format!("config: {warning}"));
         }
+    }
+
+    fn put_in_force(&self, turn: &mut Turn, active: Arc<ActiveConfig>) {
+        turn.kind = Some(active.config.machine_type());
+        *self.unreadable.write().unwrap_or_else(PoisonError::into_inner) = false;
+        self.node.config.send_modify(|status| {
+            status.active = Some(active);
+            status.error = None;
+            status.settled = true;
+        });
     }
 
     async fn store(&self, text: &ConfigText) -> Result<(), ApplyError> {
@@ -252,7 +271,18 @@ impl Manager {
 fn done(mode: ApplyMode) -> &'static str {
     match mode {
         ApplyMode::Staged => "Staged configuration to be applied after the next reboot",
-        ApplyMode::DryRun | ApplyMode::Now => "Applied configuration without a reboot",
+        ApplyMode::DryRun | ApplyMode::Now | ApplyMode::Try(_) => "Applied configuration without a reboot",
+    }
+}
+
+/// A span of time as clients write it (`1m0s`).
+fn span(time: Duration) -> String {
+    let seconds = time.as_secs();
+    let (hours, minutes) = (seconds / 3600, seconds / 60 % 60);
+    match (hours, minutes) {
+        (0, 0) => format!("{seconds}s"),
+        (0, _) => format!("{minutes}m{}s", seconds % 60),
+        _ => format!("{hours}h{minutes}m{}s", seconds % 60),
     }
 }
 

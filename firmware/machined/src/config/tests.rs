@@ -127,3 +127,53 @@ async fn inline_is_stored_and_put_in_force() {
     second_boot.acquire(vec![packed]).await;
     assert_eq!(rig.active(), Some(("state", control_plane)));
 }
+
+/// Puts text in front of a configuration, which makes another one that means the same.
+fn variant(text: &str, name: &str) -> String {
+    format!("# {name}\n{text}")
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_trial_is_taken_back() {
+    let (control_plane, _) = texts();
+    let rig = rig();
+    rig.manager.acquire(Vec::new()).await;
+    let limit = Duration::from_secs(60);
+    let refused = rig.apply(&control_plane, ApplyMode::Try(limit)).await.expect_err("nothing to go back to");
+    assert!(matches!(&refused, ApplyError::Precondition(text) if text.contains("no configuration to go back to")), "{refused:?}");
+    rig.apply(&control_plane, ApplyMode::Now).await.expect("taken");
+
+    let mut config = rig.node.config.subscribe();
+    let (one, two) = (variant(&control_plane, "one"), variant(&control_plane, "two"));
+    let tried = rig.apply(&one, ApplyMode::Try(limit)).await.expect("tried");
+    assert!(tried.details.ends_with("will be automatically reverted back in 1m0s"), "{}", tried.details);
+    assert_eq!((rig.active(), rig.stored()), (Some(("api, on trial", one)), Some(control_plane.clone())));
+    // A second trial begins its own time and goes back to what was there before the first.
+    tokio::time::advance(limit / 2).await;
+    rig.apply(&two, ApplyMode::Try(limit)).await.expect("tried");
+    rig.apply(&two, ApplyMode::DryRun).await.expect("valid");
+    tokio::time::advance(limit - Duration::from_secs(1)).await;
+    assert_eq!(rig.active(), Some(("api, on trial", two)));
+    config.wait_for(|config| config.active.as_ref().is_some_and(|active| active.source == "api")).await.expect("taken back");
+    assert_eq!((rig.active(), rig.stored()), (Some(("api", control_plane.clone())), Some(control_plane)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_trial_that_is_applied_stays() {
+    let (control_plane, _) = texts();
+    let rig = rig();
+    rig.manager.acquire(Vec::new()).await;
+    rig.apply(&control_plane, ApplyMode::Now).await.expect("taken");
+    let (tried, staged) = (variant(&control_plane, "tried"), variant(&control_plane, "staged"));
+    let limit = Duration::from_secs(60);
+    rig.apply(&tried, ApplyMode::Try(limit)).await.expect("tried");
+    rig.apply(&tried, ApplyMode::Now).await.expect("taken");
+    // Long after the time of the trial, and whatever timers do in it.
+    tokio::time::sleep(limit * 3).await;
+    assert_eq!((rig.active(), rig.stored()), (Some(("api", tried.clone())), Some(tried.clone())));
+    // What is staged is for the next boot; the trial ends as if it were not there.
+    rig.apply(&control_plane, ApplyMode::Try(limit)).await.expect("tried");
+    rig.apply(&staged, ApplyMode::Staged).await.expect("staged");
+    tokio::time::sleep(limit * 3).await;
+    assert_eq!((rig.active(), rig.stored()), (Some(("api", tried)), Some(staged)));
+}

@@ -303,6 +303,8 @@ pub enum ApplyMode {
     DryRun,
     /// Persist and activate now.
     Now,
+    /// Activate now and go back after so long, unless another one is activated for good.
+    Try(Duration),
     /// Persist; active at the next boot.
     Staged,
 }
