@@ -6,6 +6,7 @@
 //! longer be read is kept, shown as an error, and never replaced by somebody without a certificate.
 
 pub mod diff;
+mod effects;
 pub mod inline;
 pub mod label;
 pub mod store;
@@ -172,7 +173,7 @@ impl Manager {
         }
         let warnings = parsed.warnings.iter().map(ToString::to_string).collect();
         let details = match mode {
-            ApplyMode::DryRun => self.dry_run(&text),
+            ApplyMode::DryRun => self.dry_run(&text, &parsed.config),
             ApplyMode::Try(limit) => {
                 self.try_out(&mut turn, text, parsed, limit).await?;
                 format!("{}\nThe config is applied in 'try' mode and will be automatically reverted back in {}", done(mode), span(limit))
@@ -192,11 +193,13 @@ impl Manager {
         Ok(ApplyOutcome { warnings, details })
     }
 
-    fn dry_run(&self, text: &str) -> String {
+    fn dry_run(&self, text: &str, config: &Config) -> String {
         let active = self.node.config.borrow().active.clone();
         let changes = diff::unified(active.as_ref().map_or("", |active| &active.text), text);
         let changes = if changes.is_empty() { "No changes.".to_owned() } else { changes };
-        format!("Dry run summary:\n{} (skipped in dry-run).\nConfig diff:\n\n{changes}", done(ApplyMode::Now))
+        let effects = effects::effects(active.as_ref().map(|active| &active.config), config).join("\n  ");
+        let done = done(ApplyMode::Now);
+        format!("Dry run summary:\n{done} (skipped in dry-run).\nServices:\n  {effects}\nConfig diff:\n\n{changes}")
     }
 
     /// Puts a checked configuration in force.
