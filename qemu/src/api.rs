@@ -256,7 +256,15 @@ impl Api {
     /// # Errors
     /// The node's status, also when the stream ends.
     pub fn next<T>(&self, stream: &mut Streaming<T>) -> Result<T, Status> {
-        let timed = async { tokio::time::timeout(CALL, stream.message()).await };
+        self.next_within(stream, CALL)
+    }
+
+    /// The same with another limit.
+    ///
+    /// # Errors
+    /// The node's status; `DeadlineExceeded` when nothing came.
+    pub fn next_within<T>(&self, stream: &mut Streaming<T>, limit: Duration) -> Result<T, Status> {
+        let timed = async { tokio::time::timeout(limit, stream.message()).await };
         let message = self.runtime.block_on(timed).unwrap_or_else(|_| Err(Status::deadline_exceeded("nothing came")))?;
         message.ok_or_else(|| Status::out_of_range("the stream has ended"))
     }

@@ -20,5 +20,8 @@ pub const WATCHDOG: Duration = Duration::from_secs(300);
 /// For QEMU's monitor socket to appear and answer.
 pub const MONITOR: Duration = Duration::from_secs(10);
 
+/// For what is there already to arrive over an open stream: silence for so long means that there is no more.
+pub const QUIET: Duration = Duration::from_secs(3);
+
 /// Pause between two looks at a condition.
 pub const POLL: Duration = Duration::from_millis(25);

@@ -5,6 +5,7 @@
 
 mod bad_input;
 mod cells;
+mod changes;
 mod node;
 mod power_cut;
 mod resources;
@@ -33,6 +34,7 @@ fn main() {
     trials.extend(node::trials(tier));
     trials.extend(bad_input::trials(tier));
     trials.extend(resources::trials());
+    trials.extend(changes::trials());
     trials.extend(sources::trials(tier));
     trials.extend(power_cut::trials(tier));
     trials.extend(serial_port::trials());
