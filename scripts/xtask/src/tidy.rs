@@ -17,7 +17,7 @@ const SHELL_LINES: usize = 50;
 const LOOK_INTO: u64 = 1 << 20;
 
 /// Crates that run as PID 1 or inside it: a panic there takes the node down.
-const PID1: [&str; 5] = ["daemon", "install", "layout", "linux", "machined"];
+const PID1: [&str; 6] = ["daemon", "install", "layout", "linux", "machined", "supervise"];
 
 /// What a rule finds in a file: line (0: the file as a whole) and complaint.
 type Findings = Vec<(usize, String)>;
