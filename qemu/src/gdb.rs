@@ -1,15 +1,21 @@
-//! The debugger's protocol, as much as it takes to wedge a machine
+//! The debugger's protocol, as much as it takes to wedge a machine or to crash a process in it
 //! (<https://sourceware.org/gdb/current/onlinedocs/gdb.html/Remote-Protocol.html>).
 
 use std::{
     io::{BufReader, Read, Write},
+    ops::Range,
     os::unix::net::UnixStream,
     path::Path,
+    thread,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, ensure};
 
 use crate::{Arch, limits};
+
+/// How long the machine runs between two looks at where it is: short, because what is looked for may be rare.
+const GLANCE: Duration = Duration::from_millis(2);
 
 /// A connection to QEMU's debugger stub. The machine stands still while there is one.
 #[derive(Debug)]
@@ -35,20 +41,61 @@ impl Debugger {
     /// When the stub refuses a command.
     pub fn wedge(&mut self, arch: Arch) -> Result<()> {
         // x86: `cli; hlt; jmp` back to the `hlt`. arm64: `msr daifset, #15; wfi; b` back to the `wfi`.
-        let (counter, code): (u32, &[u8]) = match arch {
-            Arch::X86_64 => (16, &[0xfa, 0xf4, 0xeb, 0xfd]),
-            Arch::Arm64 => (32, &[0xdf, 0x4f, 0x03, 0xd5, 0x7f, 0x20, 0x03, 0xd5, 0xff, 0xff, 0xff, 0x17]),
+        let code: &[u8] = match arch {
+            Arch::X86_64 => &[0xfa, 0xf4, 0xeb, 0xfd],
+            Arch::Arm64 => &[0xdf, 0x4f, 0x03, 0xd5, 0x7f, 0x20, 0x03, 0xd5, 0xff, 0xff, 0xff, 0x17],
         };
-        let list = self.command("qfThreadInfo")?;
-        let processors = list.strip_prefix('m').with_context(|| format!("the stub lists no processors but {list:?}"))?.to_owned();
-        for processor in processors.split(',') {
-            self.agreed(&format!("Hg{processor}"))?;
-            let address = little_endian(&self.command(&format!("p{counter:x}"))?)?;
+        for processor in self.processors()? {
+            let address = self.position(&processor, arch)?;
             let mut line = format!("M{address:x},{:x}:", code.len());
             code.iter().for_each(|byte| line.push_str(&format!("{byte:02x}")));
             self.agreed(&line)?;
         }
         Ok(())
+    }
+
+    /// Lets the machine run until a processor is somewhere in `program`, and makes it go on at address 0: a process that has its code
+    /// there dies of that.
+    ///
+    /// # Errors
+    /// When no processor comes by within `limit`, or the stub refuses a command.
+    pub fn crash(&mut self, arch: Arch, program: &Range<u64>, limit: Duration) -> Result<()> {
+        let start = Instant::now();
+        let processors = self.processors()?;
+        loop {
+            for processor in &processors {
+                if program.contains(&self.position(processor, arch)?) {
+                    return self.agreed(&format!("P{:x}={:016x}", counter(arch), 0));
+                }
+            }
+            ensure!(start.elapsed() < limit, "waited {limit:?} for a processor in {program:x?}");
+            self.glance()?;
+        }
+    }
+
+    /// Lets the machine run for a moment.
+    fn glance(&mut self) -> Result<()> {
+        self.stream.get_mut().write_all(packet("c").as_bytes()).context("let the machine go on")?;
+        thread::sleep(GLANCE);
+        // Not a packet: the byte of an interrupt from the keyboard.
+        self.stream.get_mut().write_all(&[3]).context("stop the machine")?;
+        let answer = self.answer().context("wait for the machine to stop")?;
+        self.stream.get_mut().write_all(b"+")?;
+        ensure!(answer.starts_with(['T', 'S']), "the stub answers {answer:?} to an interrupt");
+        Ok(())
+    }
+
+    /// The names of the processors.
+    fn processors(&mut self) -> Result<Vec<String>> {
+        let list = self.command("qfThreadInfo")?;
+        let processors = list.strip_prefix('m').with_context(|| format!("the stub lists no processors but {list:?}"))?;
+        Ok(processors.split(',').map(str::to_owned).collect())
+    }
+
+    /// Where a processor is; the next commands are about it.
+    fn position(&mut self, processor: &str, arch: Arch) -> Result<u64> {
+        self.agreed(&format!("Hg{processor}"))?;
+        little_endian(&self.command(&format!("p{:x}", counter(arch)))?)
     }
 
     /// Lets the machine go on and leaves it.
@@ -98,6 +145,14 @@ impl Debugger {
         let mut byte = [0];
         self.stream.read_exact(&mut byte)?;
         Ok(byte[0])
+    }
+}
+
+/// The number of the register that says where a processor is.
+const fn counter(arch: Arch) -> u32 {
+    match arch {
+        Arch::X86_64 => 16,
+        Arch::Arm64 => 32,
     }
 }
 

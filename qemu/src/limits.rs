@@ -25,3 +25,6 @@ pub const QUIET: Duration = Duration::from_secs(3);
 
 /// Pause between two looks at a condition.
 pub const POLL: Duration = Duration::from_millis(25);
+
+/// For a processor to come by in a process that is kept busy.
+pub const COME_BY: Duration = Duration::from_secs(60);

@@ -10,6 +10,7 @@ mod node;
 mod power_cut;
 mod resources;
 mod serial_port;
+mod services;
 mod sources;
 
 use libtest_mimic::{Arguments, Trial};
@@ -38,6 +39,7 @@ fn main() {
     trials.extend(sources::trials(tier));
     trials.extend(power_cut::trials(tier));
     trials.extend(serial_port::trials());
+    trials.extend(services::trials());
     libtest_mimic::run(&arguments, trials).exit();
 }
 

@@ -6,13 +6,14 @@ use wire::{
     machine::{
         ApplyConfigurationRequest, ApplyConfigurationResponse, CpuInfoResponse, DiskStatsResponse, DmesgRequest, Event, EventsRequest,
         FileInfo, HostnameResponse, ListRequest, LoadAvgResponse, LogsContainersResponse, LogsRequest, MemoryResponse, MountsResponse,
-        NetworkDeviceStatsResponse, ProcessesResponse, ReadRequest, RebootRequest, RebootResponse, ServiceListResponse, ShutdownRequest,
-        ShutdownResponse, SystemStatResponse, VersionResponse,
+        NetworkDeviceStatsResponse, ProcessesResponse, ReadRequest, RebootRequest, RebootResponse, ServiceListResponse,
+        ServiceRestartRequest, ServiceRestartResponse, ServiceStartRequest, ServiceStartResponse, ServiceStopRequest, ServiceStopResponse,
+        ShutdownRequest, ShutdownResponse, SystemStatResponse, VersionResponse,
     },
     server::machine::machine_service_server::MachineService,
 };
 
-use super::{Context, Replies, config, dmesg, files, metrics, power, roles::Roles, streams, system};
+use super::{Context, Replies, config, dmesg, files, metrics, power, roles::Roles, services, streams, system};
 
 type Answer<T> = Result<Response<T>, Status>;
 
@@ -101,7 +102,19 @@ impl MachineService for Machine {
     }
 
     async fn service_list(&self, _: Request<()>) -> Answer<ServiceListResponse> {
-        Ok(Response::new(system::service_list(&self.0.sources)))
+        Ok(Response::new(services::list(&self.0.sources)))
+    }
+
+    async fn service_restart(&self, request: Request<ServiceRestartRequest>) -> Answer<ServiceRestartResponse> {
+        services::restart(&self.0.sources, &request.into_inner().id).await.map(Response::new)
+    }
+
+    async fn service_start(&self, request: Request<ServiceStartRequest>) -> Answer<ServiceStartResponse> {
+        services::start(&self.0.sources, &request.into_inner().id).await.map(Response::new)
+    }
+
+    async fn service_stop(&self, request: Request<ServiceStopRequest>) -> Answer<ServiceStopResponse> {
+        services::stop(&self.0.sources, &request.into_inner().id).await.map(Response::new)
     }
 
     async fn shutdown(&self, request: Request<ShutdownRequest>) -> Answer<ShutdownResponse> {

@@ -3,7 +3,7 @@
 //! - [`Server`]: binds the socket, admits callers by their credentials, serves until told to stop;
 //! - [`gate`]: roles before anything else, by the table in [`roles`];
 //! - [`machine`], [`storage`]: the handlers, thin: conversion and a call;
-//! - `system`, `power`, `config`, `streams`, `files`, `metrics`, `disks`: what they call.
+//! - `system`, `services`, `power`, `config`, `streams`, `files`, `metrics`, `disks`: what they call.
 //!
 //! Methods without a handler answer `Unimplemented` with their name. Absent on purpose: TLS and routing (apid's).
 
@@ -19,6 +19,7 @@ mod machine;
 mod metrics;
 mod power;
 mod roles;
+mod services;
 mod storage;
 mod streams;
 mod system;
@@ -42,7 +43,7 @@ use tonic::Status;
 
 pub(crate) use self::system::{PLATFORM, TAG};
 use self::{admission::Admission, blocking::Blocking, gate::Gate};
-use crate::{events::Events, logs::Logs, node::Node};
+use crate::{events::Events, logs::Logs, node::Node, services::Handle};
 
 /// Flow-control windows, bytes: what a client may send ahead on a stream and on a connection.
 const WINDOWS: (u32, u32) = (65535 * 32, 65535 * 16);
@@ -63,6 +64,8 @@ pub struct Sources {
     pub logs: Arc<Logs>,
     /// Events.
     pub events: Arc<Events>,
+    /// What may be asked about services.
+    pub services: Handle,
 }
 
 /// The handlers' context.

@@ -1,17 +1,12 @@
-//! Version, host name, services.
+//! Version, host name, names of logs.
 
 use std::time::Duration;
 
 use wire::machine::{
-    FeaturesInfo, Hostname, HostnameResponse, LogsContainer, LogsContainersResponse, PlatformInfo, ServiceEvent, ServiceEvents,
-    ServiceInfo, ServiceList, ServiceListResponse, Version, VersionInfo, VersionResponse,
+    FeaturesInfo, Hostname, HostnameResponse, LogsContainer, LogsContainersResponse, PlatformInfo, Version, VersionInfo, VersionResponse,
 };
 
 use super::Sources;
-use crate::{
-    node::ServiceStatus,
-    services::{wire_health, wire_time},
-};
 
 /// What clients take us for, with our own version behind it: they parse this and choose their calls by it.
 pub const TAG: &str = concat!("v1.14.0+keelson.", env!("CARGO_PKG_VERSION"));
@@ -54,25 +49,6 @@ pub(super) fn hostname(sources: &Sources) -> HostnameResponse {
     let known = sources.node.network.borrow().hostname.clone();
     let hostname = if known.is_empty() { linux::hostname::get().unwrap_or_default() } else { known };
     HostnameResponse { messages: vec![Hostname { metadata: None, hostname }] }
-}
-
-pub(super) fn service_list(sources: &Sources) -> ServiceListResponse {
-    let services = sources.node.services.borrow().iter().map(service).collect();
-    ServiceListResponse { messages: vec![ServiceList { metadata: None, services }] }
-}
-
-fn service(status: &ServiceStatus) -> ServiceInfo {
-    let events = status
-        .events
-        .iter()
-        .map(|event| ServiceEvent { msg: event.message.clone(), state: format!("{:?}", event.state), ts: Some(wire_time(event.at)) })
-        .collect();
-    ServiceInfo {
-        id: status.id.clone(),
-        state: format!("{:?}", status.state),
-        events: Some(ServiceEvents { events }),
-        health: Some(wire_health(status)),
-    }
 }
 
 pub(super) fn log_ids(sources: &Sources) -> LogsContainersResponse {

@@ -36,7 +36,7 @@ struct Fixture {
 fn start() -> Fixture {
     let folder = tempfile::tempdir().expect("folder");
     let (node, commands) = Node::new();
-    let sources = Sources { node, logs: Logs::new(), events: Events::new() };
+    let sources = Sources { node, logs: Logs::new(), events: Events::new(), services: Handle::of_nobody() };
     let path = folder.path().join("s");
     let server = Server::bind_for_tests(&path, sources.clone()).expect("bound");
     let stop = CancellationToken::new();
@@ -177,7 +177,7 @@ async fn power_and_configuration_reach_the_main_loop() {
 async fn who_is_not_the_supervised_apid_is_turned_away() {
     let folder = tempfile::tempdir().expect("folder");
     let (node, _commands) = Node::new();
-    let sources = Sources { node, logs: Logs::new(), events: Events::new() };
+    let sources = Sources { node, logs: Logs::new(), events: Events::new(), services: Handle::of_nobody() };
     let listener = UnixListener::bind(folder.path().join("s")).expect("bound");
     let admission = Admission::new(User { uid: 50, gid: 50 }, Arc::clone(&sources.node));
     let (_client, accepted) = tokio::join!(tokio::net::UnixStream::connect(folder.path().join("s")), listener.accept());

@@ -10,6 +10,8 @@ use std::{
 use ipnet::IpNet;
 /// Where the machine is in its life.
 pub use resource::kinds::runtime::MachineStage as Stage;
+/// Service states; names as on the wire (behaviour (c)).
+pub use supervise::State as ServiceState;
 use tokio::sync::oneshot;
 use zeroize::Zeroizing;
 
@@ -216,29 +218,6 @@ impl std::fmt::Debug for ActiveConfig {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("ActiveConfig").field("source", &self.source).finish_non_exhaustive()
     }
-}
-
-/// Service states; names as on the wire (behaviour (c)).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ServiceState {
-    /// Known, not started.
-    Initialized,
-    /// Getting ready to start.
-    Preparing,
-    /// Waiting for a condition.
-    Waiting,
-    /// Running.
-    Running,
-    /// Asked to stop.
-    Stopping,
-    /// Ended as wanted.
-    Finished,
-    /// Ended badly.
-    Failed,
-    /// Not needed here.
-    Skipped,
-    /// Process start under way.
-    Starting,
 }
 
 /// A service as shown to people and clients.

@@ -2,49 +2,54 @@
 //! runs; it is started anew when it ends, and when maintenance ends or begins.
 
 use std::{
-    io::PipeWriter,
     net::SocketAddr,
     path::PathBuf,
     sync::Arc,
     time::{Duration, SystemTime},
 };
 
-use linux::process::{self, Child, Exit, Input, Signal, Spec};
+use futures_util::FutureExt;
+use linux::process::{self, Input};
 use pki::Secret;
+use supervise::{HealthCheck, Kind, Spec};
 use tokio::{
     io::AsyncWriteExt,
     net::{TcpStream, unix::pipe},
-    time::{Instant, sleep, sleep_until, timeout},
+    sync::{Mutex, oneshot},
+    time::{sleep, timeout},
 };
-use tokio_util::sync::CancellationToken;
 use wire::apid_config::ApidConfig;
 
 use super::{
     apid_plan::{Inputs, Plan, is_stale, plan},
-    board::Board,
+    machined,
+    process::{Verdict, runner},
+    service::Service,
 };
 use crate::{
     logs::{Logs, Ring},
-    node::{ActiveConfig, ApiStatus, Node, ServiceState},
+    node::{ActiveConfig, ApiStatus, Node},
 };
 
 /// Name of the service.
 pub const ID: &str = "apid";
-/// Pause before a service that ended by itself is started again.
-const RESTART_PAUSE: Duration = Duration::from_secs(5);
 /// Changes that come together are told together.
 const SETTLE: Duration = Duration::from_millis(20);
 /// Longest wait for apid to take what it is told; one that does not is started anew.
 const TELL_LIMIT: Duration = Duration::from_secs(5);
-/// Health check: pause until the first success (clients who wait for the API are served meanwhile), then between checks, and the
-/// limit of one.
-const FIRST_CHECK: Duration = Duration::from_millis(250);
-const CHECK_PERIOD: Duration = Duration::from_secs(5);
-const CHECK_LIMIT: Duration = Duration::from_millis(500);
-/// A failure is reported only after this long, because a process takes a moment to listen.
-const CHECK_PATIENCE: Duration = Duration::from_secs(3);
-/// Between SIGTERM and SIGKILL.
-const STOP_GRACE: Duration = Duration::from_secs(10);
+/// How often the certificate's age is looked at.
+const AGE_PERIOD: Duration = Duration::from_secs(5);
+/// Between SIGTERM and SIGKILL. The reference's figure.
+const STOP_GRACE: Duration = Duration::from_secs(15);
+/// Clients who wait for the API are served by the first success, so until then it is asked for often; that nobody listens yet is no news
+/// for a moment.
+const HEALTH: HealthCheck = HealthCheck {
+    initial_delay: Duration::from_millis(250),
+    period: Duration::from_secs(5),
+    eager_period: Duration::from_millis(250),
+    timeout: Duration::from_millis(500),
+    patience: Duration::from_secs(3),
+};
 
 /// How the process is started.
 #[derive(Clone, Debug)]
@@ -63,57 +68,92 @@ pub struct ApidSettings {
     pub socket: PathBuf,
 }
 
-/// What ended a run of the process.
-enum Ended {
-    ByItself(Exit),
-    Stop,
-    Changed,
+/// What outlives a run of the process: certificates only grow until the next start of the node, and people compare the fingerprint
+/// of maintenance's key.
+#[derive(Default)]
+struct Memory {
+    inputs: Inputs,
+    key: Option<Arc<Secret>>,
 }
 
-/// The service.
-pub struct Apid {
-    pub(super) settings: ApidSettings,
-    pub(super) node: Arc<Node>,
-    pub(super) board: Arc<Board>,
-    pub(super) logs: Arc<Logs>,
-    pub(super) stop: CancellationToken,
+/// What apid's orders are made of.
+struct Apid {
+    settings: ApidSettings,
+    node: Arc<Node>,
+    /// Held for a run, and there is one at a time.
+    memory: Mutex<Memory>,
+}
+
+/// The service. It does not wait for machined's socket, so that its process gets ready while boot still looks for the configuration.
+pub(super) fn service(settings: ApidSettings, node: Arc<Node>, logs: &Logs) -> Service {
+    let port = settings.listen.port();
+    let (started, output) = (settings.clone(), logs.ring(ID));
+    let apid = Arc::new(Apid { settings, node, memory: Mutex::default() });
+    let orders = move |stdin, taken| {
+        let apid = Arc::clone(&apid);
+        async move { apid.orders(stdin, taken).await }.boxed()
+    };
+    let spec =
+        Spec { stops_before: vec![machined::ID.into()], health: Some(HEALTH), stop_grace: STOP_GRACE, ..Spec::new(ID, Kind::Process) };
+    Service::new(spec, runner(move || process_spec(&started, Arc::clone(&output)), Some(Arc::new(orders)))).healthy_when(
+        move || async move {
+            let connected = TcpStream::connect(("127.0.0.1", port)).await;
+            connected.map(drop).map_err(|error| format!("connect to port {port}: {error}"))
+        },
+    )
+}
+
+/// How the process is started.
+fn process_spec(settings: &ApidSettings, output: Arc<Ring>) -> process::Spec {
+    process::Spec {
+        program: settings.program.clone(),
+        user: settings.user,
+        cgroup: settings.cgroup.clone(),
+        oom_score_adj: settings.oom_score,
+        no_new_privs: true,
+        drop_capabilities: true,
+        stdin: Input::Pipe,
+        output: Some(output),
+        ..process::Spec::default()
+    }
 }
 
 impl Apid {
-    /// Keeps the process running until told to stop.
-    pub async fn run(self) {
-        let mut inputs = Inputs::default();
-        let mut key = None;
+    /// Tells a process what it is to do, first and whenever that changes, for as long as it can do that.
+    async fn orders(&self, mut stdin: pipe::Sender, taken: oneshot::Sender<()>) -> Verdict {
+        let mut memory = self.memory.lock().await;
+        let Memory { inputs, key } = &mut *memory;
+        // On the first boot of the node the process gets ready while boot still looks for the configuration. The sender lives in the node.
+        drop(self.node.config.subscribe().wait_for(|config| config.settled).await);
+        let mut made = match self.tell(&mut stdin, inputs, key).await {
+            Ok(made) => made,
+            Err(problem) => return Verdict::Broken(problem),
+        };
+        // Who started the process may have been told to stop it.
+        let _ = taken.send(());
         loop {
-            self.board.state(ID, ServiceState::Preparing, "Starting the process");
-            let ended = match self.start(&mut inputs, &mut key).await {
-                Ok((child, orders)) => self.watch(child, orders, &mut inputs, &mut key).await,
-                Err(problem) => {
-                    self.board.state(ID, ServiceState::Failed, &problem);
-                    self.pause().await
-                }
-            };
-            match ended {
-                Ended::Stop => return self.board.state(ID, ServiceState::Finished, "Service finished successfully"),
-                Ended::Changed => {}
-                Ended::ByItself(exit) => {
-                    let last = self.logs.ring(ID).tail(1).pop().unwrap_or_default();
-                    self.board.state(ID, ServiceState::Failed, &format!("Process ended: {exit}; last line: {last}"));
-                    if let Ended::Stop = self.pause().await {
-                        return self.board.state(ID, ServiceState::Finished, "Service finished successfully");
-                    }
-                }
+            let configured = inputs.config.is_some();
+            tokio::select! {
+                () = self.changed(inputs) => {}
+                () = stale(made) => {}
             }
+            if self.node.config.borrow().active.is_some() != configured {
+                return Verdict::Anew("starting anew with new settings");
+            }
+            made = match self.tell(&mut stdin, inputs, key).await {
+                Ok(made) => made,
+                Err(problem) => return Verdict::Broken(problem),
+            };
         }
     }
 
-    /// Waits before the next start; the word to stop ends it.
-    async fn pause(&self) -> Ended {
-        self.board.state(ID, ServiceState::Waiting, &format!("Restarting in {} s", RESTART_PAUSE.as_secs()));
-        tokio::select! {
-            () = self.stop.cancelled() => Ended::Stop,
-            () = sleep(RESTART_PAUSE) => Ended::Changed,
-        }
+    /// Tells the process how things are now; returns since when its certificate is.
+    async fn tell(&self, stdin: &mut pipe::Sender, inputs: &mut Inputs, key: &mut Option<Arc<Secret>>) -> Result<SystemTime, String> {
+        let active = self.refresh(inputs);
+        let made = SystemTime::now();
+        let config = self.plan(inputs, active, key).await?;
+        tell(stdin, &config).await?;
+        Ok(made)
     }
 
     /// Brings the inputs up to date; returns the active configuration that they speak of.
@@ -127,16 +167,16 @@ impl Apid {
     }
 
     /// Makes certificates for the inputs and tells people what they have to know. Not in the reactor: keys take time.
-    async fn plan(&self, inputs: &Inputs, active: Option<Arc<ActiveConfig>>, key: &mut Option<Secret>) -> Result<ApidConfig, String> {
-        let (settings, inputs, known) = (self.settings.clone(), inputs.clone(), key.take());
+    async fn plan(&self, inputs: &Inputs, active: Option<Arc<ActiveConfig>>, key: &mut Option<Arc<Secret>>) -> Result<ApidConfig, String> {
+        let (settings, inputs, known) = (self.settings.clone(), inputs.clone(), key.clone());
         let job = move || {
             let config = active.as_deref().map(|active| &active.config);
-            plan(&inputs, config, known.as_ref(), settings.listen, &settings.socket, SystemTime::now())
+            plan(&inputs, config, known.as_deref(), settings.listen, &settings.socket, SystemTime::now())
         };
         let planned = tokio::task::spawn_blocking(job).await.map_err(|_| "making certificates failed unexpectedly".to_owned())?;
         let Plan { config, fingerprint, warning, key: used } =
             planned.map_err(|error| format!("make certificates: {}", daemon::report(&error)))?;
-        *key = Some(used);
+        *key = Some(Arc::new(used));
         if let Some(warning) = warning {
             self.node.warnings.push(warning);
         }
@@ -147,95 +187,6 @@ impl Apid {
             other
         });
         Ok(config)
-    }
-
-    /// Starts the process and tells it its first configuration. On the first boot of the node the process gets ready while
-    /// boot still looks for the configuration. The program is read from the disk: not in the reactor.
-    async fn start(&self, inputs: &mut Inputs, key: &mut Option<Secret>) -> Result<(Child, pipe::Sender), String> {
-        let spec = spec(&self.settings, self.logs.ring(ID));
-        let spawned = tokio::task::spawn_blocking(move || process::spawn(&spec)).await;
-        let spawned = spawned.map_err(|_| "the start failed unexpectedly".to_owned())?;
-        let mut child = spawned.map_err(|error| daemon::report(&error).to_string())?;
-        match self.first_order(&mut child, inputs, key).await {
-            Ok(orders) => {
-                self.board.pid(ID, Some(child.pid));
-                let program = self.settings.program.display();
-                self.board.state(ID, ServiceState::Running, &format!("Process {program} started with PID {}", child.pid));
-                Ok((child, orders))
-            }
-            Err(problem) => {
-                terminate(child).await;
-                let last = self.logs.ring(ID).tail(1).pop().unwrap_or_default();
-                Err(format!("{problem}; last line: {last}"))
-            }
-        }
-    }
-
-    /// Waits until it is known whether there is a configuration, then tells the process.
-    async fn first_order(&self, child: &mut Child, inputs: &mut Inputs, key: &mut Option<Secret>) -> Result<pipe::Sender, String> {
-        let mut orders = sender(child.stdin.take().ok_or("no pipe to the process")?)?;
-        let mut config = self.node.config.subscribe();
-        tokio::select! {
-            () = self.stop.cancelled() => return Err("told to stop before it was started".to_owned()),
-            // The sender lives in the node.
-            _ = config.wait_for(|config| config.settled) => {}
-        }
-        let active = self.refresh(inputs);
-        let order = self.plan(inputs, active, key).await?;
-        tell(&mut orders, &order).await?;
-        Ok(orders)
-    }
-
-    /// Watches a running process: health, changes, the word to stop.
-    async fn watch(&self, mut child: Child, mut orders: pipe::Sender, inputs: &mut Inputs, key: &mut Option<Secret>) -> Ended {
-        let started = Instant::now();
-        let mut made = SystemTime::now();
-        let mut next_check = started + FIRST_CHECK;
-        let mut healthy = false;
-        let ended = 'running: loop {
-            // Outside the inner loop: a pause in it must not begin anew with every health check.
-            let seen = inputs.clone();
-            let changed = self.changed(&seen);
-            tokio::pin!(changed);
-            loop {
-                tokio::select! {
-                    () = self.stop.cancelled() => break 'running Ended::Stop,
-                    exit = &mut child.exit => break 'running Ended::ByItself(exit.unwrap_or(Exit::Code(255))),
-                    () = &mut changed => break,
-                    () = sleep_until(next_check) => {
-                        let result = check(self.settings.listen.port()).await;
-                        healthy = healthy || result.is_ok();
-                        if healthy || started.elapsed() > CHECK_PATIENCE {
-                            self.board.health(ID, result);
-                        }
-                        next_check = Instant::now() + if healthy { CHECK_PERIOD } else { FIRST_CHECK };
-                        if is_stale(made, SystemTime::now()) {
-                            break;
-                        }
-                    }
-                }
-            }
-            let active = self.refresh(inputs);
-            if inputs.config.is_some() != seen.config.is_some() {
-                break Ended::Changed;
-            }
-            made = SystemTime::now();
-            let told = match self.plan(inputs, active, key).await {
-                Ok(config) => tell(&mut orders, &config).await,
-                Err(problem) => Err(problem),
-            };
-            if let Err(problem) = told {
-                log::warn!(target: "services", "{ID} is started anew: {problem}");
-                break Ended::Changed;
-            }
-        };
-        if !matches!(ended, Ended::ByItself(_)) {
-            let why = if matches!(ended, Ended::Stop) { "Sending SIGTERM" } else { "Sending SIGTERM to start anew with new settings" };
-            self.board.state(ID, ServiceState::Stopping, why);
-            terminate(child).await;
-        }
-        self.board.pid(ID, None);
-        ended
     }
 
     /// Waits until apid should be told something new. Cancel-safe: it compares, it does not count changes.
@@ -259,23 +210,11 @@ impl Apid {
     }
 }
 
-/// How the process is started.
-fn spec(settings: &ApidSettings, output: Arc<Ring>) -> Spec {
-    Spec {
-        program: settings.program.clone(),
-        user: settings.user,
-        cgroup: settings.cgroup.clone(),
-        oom_score_adj: settings.oom_score,
-        no_new_privs: true,
-        drop_capabilities: true,
-        stdin: Input::Pipe,
-        output: Some(output),
-        ..Spec::default()
+/// Waits until a certificate made then has to be replaced. The clock may jump: it is asked, not waited for.
+async fn stale(made: SystemTime) {
+    while !is_stale(made, SystemTime::now()) {
+        sleep(AGE_PERIOD).await;
     }
-}
-
-fn sender(stdin: PipeWriter) -> Result<pipe::Sender, String> {
-    pipe::Sender::from_owned_fd(stdin.into()).map_err(|error| format!("use the pipe to the process: {error}"))
 }
 
 /// Writes a configuration to the process.
@@ -285,26 +224,5 @@ async fn tell(orders: &mut pipe::Sender, config: &ApidConfig) -> Result<(), Stri
         Ok(Ok(())) => Ok(()),
         Ok(Err(error)) => Err(format!("tell the process its configuration: {error}")),
         Err(_) => Err(format!("the process did not take its configuration within {} s", TELL_LIMIT.as_secs())),
-    }
-}
-
-/// SIGTERM, a grace period, SIGKILL; returns once the process is collected.
-async fn terminate(mut child: Child) {
-    for (signal, grace) in [(Signal::SIGTERM, STOP_GRACE), (Signal::SIGKILL, STOP_GRACE)] {
-        if let Err(error) = process::signal(child.pid, signal) {
-            log::warn!(target: "services", "stop {ID}: {}", daemon::report(&error));
-        }
-        if timeout(grace, &mut child.exit).await.is_ok() {
-            return;
-        }
-    }
-    log::error!(target: "services", "{ID} (pid {}) does not die", child.pid);
-}
-
-async fn check(port: u16) -> Result<(), String> {
-    match timeout(CHECK_LIMIT, TcpStream::connect(("127.0.0.1", port))).await {
-        Ok(Ok(_)) => Ok(()),
-        Ok(Err(error)) => Err(format!("connect to port {port}: {error}")),
-        Err(_) => Err(format!("connect to port {port}: no answer within {} ms", CHECK_LIMIT.as_millis())),
     }
 }

@@ -1,8 +1,9 @@
 //! States and health of all services: one writer for `node.services`, the log lines and the events.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{sync::Arc, time::Duration};
 
 use linux::clock;
+use supervise::{Health, Publication};
 use wire::machine::{ServiceHealth, ServiceStateEvent, service_state_event::Action};
 
 use crate::{
@@ -18,64 +19,45 @@ const EVENTS_KEPT: usize = 64;
 pub struct Board {
     node: Arc<Node>,
     events: Arc<Events>,
-    /// Actor id of the sequence that is stopping services; empty otherwise.
-    actor: Mutex<Arc<str>>,
 }
 
 impl Board {
     /// An empty board.
     #[must_use]
-    pub fn new(node: Arc<Node>, events: Arc<Events>) -> Arc<Self> {
-        Arc::new(Self { node, events, actor: Mutex::new("".into()) })
+    pub const fn new(node: Arc<Node>, events: Arc<Events>) -> Self {
+        Self { node, events }
     }
 
-    fn actor(&self) -> MutexGuard<'_, Arc<str>> {
-        self.actor.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// From now on events carry this actor id.
-    pub fn set_actor(&self, actor: &str) {
-        *self.actor() = actor.into();
-    }
-
-    /// A new state, with what happened for people. A first state makes the service known.
-    pub fn state(&self, id: &str, state: ServiceState, message: &str) {
-        log::info!(target: "services", "service[{id}]({state:?}): {message}");
-        let event = ServiceEvent { state, message: message.to_owned(), at: clock::now() };
-        self.change(id, |service| {
-            service.state = state;
-            if !matches!(state, ServiceState::Running | ServiceState::Stopping) {
-                service.healthy = None;
-                service.health_message.clear();
-                service.health_changed = event.at;
-            }
-            push(service, event);
+    /// Makes services known that nobody has started yet.
+    pub fn know<'a>(&self, ids: impl Iterator<Item = &'a str>) {
+        let known: Vec<ServiceStatus> = ids.map(unknown).collect();
+        self.node.services.send_modify(|services| {
+            services.extend(known);
+            services.sort_by(|a, b| a.id.cmp(&b.id));
         });
-        self.publish(id, message);
     }
 
-    /// The result of a health check: `Err` carries the reason. Only a change makes an event.
-    pub fn health(&self, id: &str, result: Result<(), String>) {
-        let (healthy, message) = match result {
-            Ok(()) => (true, String::new()),
-            Err(message) => (false, message),
-        };
-        let text = if healthy { "Health check successful".to_owned() } else { format!("Health check failed: {message}") };
+    /// Tells everybody what happened.
+    pub fn publish(&self, told: &Publication) {
+        log::info!(target: "services", "service[{}]({:?}): {}", told.id, told.state, told.message);
         let at = clock::now();
-        let mut changed = false;
-        self.change(id, |service| {
-            changed = service.healthy != Some(healthy) && service.state == ServiceState::Running;
-            if changed {
-                service.healthy = Some(healthy);
-                service.health_changed = at;
-                push(service, ServiceEvent { state: service.state, message: text.clone(), at });
+        self.change(&told.id, |service| {
+            service.state = told.state;
+            note(service, &told.health, at);
+            if service.events.len() >= EVENTS_KEPT {
+                service.events.remove(0);
             }
-            service.health_message.clone_from(&message);
+            service.events.push(ServiceEvent { state: told.state, message: told.message.clone(), at });
         });
-        if changed {
-            log::info!(target: "services", "service[{id}](Running): {text}");
-            self.publish(id, &text);
-        }
+        let health = self.node.services.borrow().iter().find(|service| *service.id == *told.id).map(wire_health);
+        let event =
+            ServiceStateEvent { service: told.id.to_string(), action: action(told.state).into(), message: told.message.clone(), health };
+        self.events.publish(&event, &told.actor);
+    }
+
+    /// Notes a health that is worth no event.
+    pub fn health(&self, id: &str, health: &Health) {
+        self.change(id, |service| note(service, health, clock::now()));
     }
 
     /// The process of a service; `None` when it has none any more.
@@ -84,31 +66,20 @@ impl Board {
     }
 
     fn change(&self, id: &str, act: impl FnOnce(&mut ServiceStatus)) {
-        self.node.services.send_modify(|services| {
-            if !services.iter().any(|service| service.id == id) {
-                services.push(unknown(id));
-                services.sort_by(|a, b| a.id.cmp(&b.id));
-            }
-            if let Some(service) = services.iter_mut().find(|service| service.id == id) {
-                act(service);
-            }
+        self.node.services.send_if_modified(|services| {
+            let Some(service) = services.iter_mut().find(|service| service.id == id) else { return false };
+            act(service);
+            true
         });
     }
+}
 
-    fn publish(&self, id: &str, message: &str) {
-        let event = {
-            let services = self.node.services.borrow();
-            let Some(service) = services.iter().find(|service| service.id == id) else { return };
-            ServiceStateEvent {
-                service: id.to_owned(),
-                action: action(service.state).into(),
-                message: message.to_owned(),
-                health: Some(wire_health(service)),
-            }
-        };
-        let actor = Arc::clone(&self.actor());
-        self.events.publish(&event, &actor);
+fn note(service: &mut ServiceStatus, health: &Health, at: Duration) {
+    if service.healthy != health.healthy {
+        service.health_changed = at;
     }
+    service.healthy = health.healthy;
+    service.health_message.clone_from(&health.message);
 }
 
 fn unknown(id: &str) -> ServiceStatus {
@@ -121,13 +92,6 @@ fn unknown(id: &str) -> ServiceStatus {
         events: Vec::new(),
         pid: None,
     }
-}
-
-fn push(service: &mut ServiceStatus, event: ServiceEvent) {
-    if service.events.len() >= EVENTS_KEPT {
-        service.events.remove(0);
-    }
-    service.events.push(event);
 }
 
 /// The state's number in events.
@@ -168,29 +132,41 @@ mod tests {
     use super::*;
     use crate::events::Tail;
 
+    fn publish(board: &Board, state: ServiceState, message: &str, healthy: Option<bool>) {
+        let health = Health { healthy, message: if healthy == Some(false) { "refused".to_owned() } else { String::new() } };
+        board.publish(&Publication { id: "apid".into(), state, message: message.to_owned(), health, actor: "me".into() });
+    }
+
     #[tokio::test]
     async fn changes_are_kept_published_and_bounded() {
         let (node, _commands) = Node::new();
         let events = Events::new();
         let board = Board::new(Arc::clone(&node), Arc::clone(&events));
-        board.set_actor("me");
-        board.state("apid", ServiceState::Running, "Started");
-        board.health("apid", Ok(()));
-        board.health("apid", Ok(()));
-        board.health("apid", Err("refused".into()));
+        board.know(["machined", "apid"].into_iter());
+        assert_eq!(node.services.borrow()[0], unknown_at("apid", node.services.borrow()[0].health_changed));
+        publish(&board, ServiceState::Running, "Started", None);
         board.pid("apid", Some(7));
+        publish(&board, ServiceState::Running, "Health check failed: refused", Some(false));
         let service = node.services.borrow()[0].clone();
         assert_eq!((service.healthy, service.health_message.as_str(), service.pid), (Some(false), "refused", Some(7)));
         let messages: Vec<_> = service.events.iter().map(|event| event.message.as_str()).collect();
-        assert_eq!(messages, ["Started", "Health check successful", "Health check failed: refused"]);
+        assert_eq!(messages, ["Started", "Health check failed: refused"]);
 
         let mut seen = events.subscribe(Tail::All);
-        for _ in 0..3 {
+        for _ in 0..2 {
             let entry = seen.next().await.expect("published");
             assert_eq!((entry.name, &*entry.actor), ("machine.ServiceStateEvent", "me"));
         }
-        (0..100).for_each(|_| board.state("apid", ServiceState::Waiting, "again"));
+        board.health("apid", &Health { healthy: Some(false), message: "no answer".to_owned() });
+        assert_eq!(node.services.borrow()[0].health_message, "no answer");
+        assert_eq!(node.services.borrow()[0].events.len(), 2);
+        (0..100).for_each(|_| publish(&board, ServiceState::Waiting, "again", None));
+        board.pid("apid", None);
         let service = node.services.borrow()[0].clone();
-        assert_eq!((service.events.len(), service.healthy), (EVENTS_KEPT, None));
+        assert_eq!((service.events.len(), service.healthy, service.pid), (EVENTS_KEPT, None, None));
+    }
+
+    fn unknown_at(id: &str, health_changed: Duration) -> ServiceStatus {
+        ServiceStatus { health_changed, ..unknown(id) }
     }
 }

@@ -1,13 +1,21 @@
-//! The services of this version: `machined` itself (the machine API on its socket) and `apid`.
+//! The services of this node and their supervisor.
 //!
-//! [`Supervisor::start`] binds the socket and starts both; [`Supervisor::stop_all`] stops them in reverse.
-//! [`Board`] is the only writer of `node.services`. Absent on purpose: dependencies and conditions between
-//! services; they come with containerd.
+//! - [`Supervisor`]: binds machined's socket, starts the services, stops them in the order in which they need each other;
+//! - [`Handle`]: what API users may ask of it;
+//! - `driver`: feeds the machine of crate `supervise` and does what it says; `board`: the only writer of `node.services`;
+//! - `service`, `process`: what a service is, and how its work is run; `conditions`: what it may wait for beside others;
+//! - `machined`, `apid`: the services of this version, a file each. Another one is another value in [`Supervisor::start`]'s list.
+//!
+//! Absent on purpose: what comes next for a service, which is decided in `supervise`.
 
 mod apid;
 mod apid_plan;
 mod board;
-mod own;
+mod conditions;
+mod driver;
+mod machined;
+mod process;
+mod service;
 
 use std::{
     path::{Path, PathBuf},
@@ -16,14 +24,21 @@ use std::{
 };
 
 pub use apid::ApidSettings;
-pub use board::Board;
 pub(crate) use board::{wire_health, wire_time};
 use linux::process::User;
-use tokio::time::timeout;
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use supervise::{GraphError, Id, Operation, Refused};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::timeout,
+};
+use tokio_util::task::TaskTracker;
 
+use self::{
+    board::Board,
+    driver::{Driver, Request},
+};
 use crate::{
-    api::{self, BindError, Sources},
+    api::{BindError, Sources},
     events::Events,
     logs::Logs,
     node::Node,
@@ -35,8 +50,12 @@ pub const APID_USER: User = User { uid: 50, gid: 50 };
 const APID_PROGRAM: &str = "/usr/libexec/keelson/apid";
 /// Only containerd matters more when memory runs out.
 const APID_OOM_SCORE: i16 = -998;
-/// Longest wait for one service's task to end; longer than any service's own grace.
-const STOP_LIMIT: Duration = Duration::from_secs(25);
+/// Callers of the API that may wait for the supervisor.
+const REQUESTS: usize = 16;
+/// Longest wait for the services to stop: more than their own bound (30 s for those that others need, 15 s of grace, 10 s after that).
+const STOP_LIMIT: Duration = Duration::from_secs(58);
+/// Longest wait for what is under way once they have: health checks.
+const LEFT_LIMIT: Duration = Duration::from_secs(1);
 
 /// Where things are.
 #[derive(Clone, Debug)]
@@ -77,55 +96,99 @@ pub async fn api_up(node: &Node, limit: Duration) {
     drop(timeout(limit, up).await);
 }
 
+/// The services cannot be started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// machined's socket.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// A mistake in the program.
+    #[error("put the services in order")]
+    Graph(#[from] GraphError),
+}
+
+/// What an API user asked for is not done.
+#[derive(Debug, thiserror::Error)]
+pub enum AskError {
+    /// It may not be.
+    #[error(transparent)]
+    Refused(#[from] Refused),
+    /// Too many ask.
+    #[error("too many requests about services are waiting; try again")]
+    Busy,
+    /// The services are down for good.
+    #[error("the node is going down: its services have been stopped")]
+    Gone,
+}
+
+/// What API users may ask of the supervisor.
+#[derive(Clone, Debug)]
+pub struct Handle(mpsc::Sender<Request>);
+
+impl Handle {
+    /// A handle with nobody behind it (tests).
+    #[doc(hidden)]
+    #[must_use]
+    pub fn of_nobody() -> Self {
+        Self(mpsc::channel(1).0)
+    }
+
+    /// Starts, stops or restarts a service; returns once what was running has ended, if it has to. Its events carry `actor`.
+    ///
+    /// # Errors
+    /// [`AskError`].
+    pub async fn ask(&self, operation: Operation, id: &str, actor: &str) -> Result<(), AskError> {
+        let (reply, answer) = oneshot::channel();
+        let request = Request::Ask { operation, id: id.to_owned(), actor: actor.into(), reply };
+        self.0.try_send(request).map_err(|refused| match refused {
+            mpsc::error::TrySendError::Full(_) => AskError::Busy,
+            mpsc::error::TrySendError::Closed(_) => AskError::Gone,
+        })?;
+        Ok(answer.await.map_err(|_| AskError::Gone)??)
+    }
+}
+
 /// Owner of the services' tasks.
 #[derive(Debug)]
 pub struct Supervisor {
-    board: Arc<Board>,
-    machined: Service,
-    apid: Service,
-}
-
-/// A service's task and the word that ends it.
-#[derive(Debug, Default)]
-struct Service {
+    handle: Handle,
     tasks: TaskTracker,
-    stop: CancellationToken,
 }
 
 impl Supervisor {
     /// Binds machined's socket, then starts the services. Needs a tokio runtime and `linux::process::start_reaper`.
     ///
     /// # Errors
-    /// When the socket cannot be bound.
-    pub fn start(settings: Settings, node: &Arc<Node>, logs: &Arc<Logs>, events: &Arc<Events>) -> Result<Self, BindError> {
-        let sources = Sources { node: Arc::clone(node), logs: Arc::clone(logs), events: Arc::clone(events) };
-        let server = api::Server::bind(&settings.socket, settings.peer, sources)?;
+    /// When the socket cannot be bound, or services need what is not there.
+    pub fn start(settings: Settings, node: &Arc<Node>, logs: &Arc<Logs>, events: &Arc<Events>) -> Result<Self, StartError> {
+        let (sender, requests) = mpsc::channel(REQUESTS);
+        let handle = Handle(sender);
+        let sources = Sources { node: Arc::clone(node), logs: Arc::clone(logs), events: Arc::clone(events), services: handle.clone() };
+        let services =
+            vec![machined::service(settings.socket, settings.peer, sources)?, apid::service(settings.apid, Arc::clone(node), logs)];
         let board = Board::new(Arc::clone(node), Arc::clone(events));
-        let (machined, apid) = (Service::default(), Service::default());
-        machined.tasks.spawn(own::run(server, settings.socket, Arc::clone(&board), machined.stop.clone()));
-        apid.tasks.spawn(
-            apid::Apid {
-                settings: settings.apid,
-                node: Arc::clone(node),
-                board: Arc::clone(&board),
-                logs: Arc::clone(logs),
-                stop: apid.stop.clone(),
-            }
-            .run(),
-        );
-        machined.tasks.close();
-        apid.tasks.close();
-        Ok(Self { board, machined, apid })
+        let tasks = TaskTracker::new();
+        let mut driver = Driver::new(node, logs, board, requests, &tasks);
+        driver.add(services)?;
+        tasks.spawn(driver.run());
+        Ok(Self { handle, tasks })
     }
 
-    /// Stops all services, the last started first. `actor` is stamped on their events.
+    /// Stops all services, each after those that need it. `actor` is stamped on their events.
     pub async fn stop_all(self, actor: &str) {
-        self.board.set_actor(actor);
-        for (name, service) in [("apid", self.apid), ("machined", self.machined)] {
-            service.stop.cancel();
-            if timeout(STOP_LIMIT, service.tasks.wait()).await.is_err() {
-                log::error!(target: "services", "service {name} did not stop within {} s", STOP_LIMIT.as_secs());
+        let (reply, stopped) = oneshot::channel();
+        let stopping = async {
+            if self.handle.0.send(Request::StopAll { actor: Id::from(actor), reply }).await.is_ok() {
+                // It answers, or it is gone.
+                drop(stopped.await);
             }
+        };
+        if timeout(STOP_LIMIT, stopping).await.is_err() {
+            log::error!(target: "services", "not all services stopped within {} s", STOP_LIMIT.as_secs());
+        }
+        self.tasks.close();
+        if timeout(LEFT_LIMIT, self.tasks.wait()).await.is_err() {
+            log::error!(target: "services", "{} tasks of services are left over", self.tasks.len());
         }
     }
 }

@@ -1,0 +1,143 @@
+//! Services as an operator sees them: one that dies comes back, one that may not be touched says so.
+
+use std::{
+    ops::Range,
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::Duration,
+};
+
+use anyhow::{Context, Result, ensure};
+use libtest_mimic::Trial;
+use prost::Message;
+use qemu::{
+    Api, Arch, Machine, TestVm,
+    api::{refused, wait_for},
+    limits,
+    node::{Access, configured, running},
+};
+use tonic::Code;
+use wire::machine::{
+    EventsRequest, ServiceEvent, ServiceInfo, ServiceRestartRequest, ServiceStartRequest, ServiceStateEvent, ServiceStopRequest,
+    service_state_event::Action,
+};
+
+use crate::trial;
+
+/// From a service's end to its next run, after the first quick death.
+const PAUSE: Duration = Duration::from_secs(5);
+
+pub fn trials() -> Vec<Trial> {
+    Arch::ALL.into_iter().map(|arch| trial(format!("services/{arch}/killed"), move || apid_comes_back(Machine::new(arch)))).collect()
+}
+
+/// apid dies of a signal, in the midst of its work: everybody is told, and after a pause it is there again.
+fn apid_comes_back(machine: Machine) -> Result<()> {
+    let (mut vm, api, access) = configured(machine)?;
+    let before = healthy_apid(&api)?;
+    asked_for(&api)?;
+    let pid = pid(&before)?;
+    let program = program(&api, pid)?;
+    // All parts of the node are one program; its places in memory must not be the same.
+    let of_pid_1 = self::program(&api, 1)?;
+    ensure!(program.end <= of_pid_1.start || of_pid_1.end <= program.start, "PID 1 is at {of_pid_1:x?}, apid at {program:x?}");
+    crash(&vm, &access, &program)?;
+    drop(api);
+
+    let api = running(&mut vm, &access)?;
+    let after = wait_for("another apid", limits::SETTLE, || {
+        let after = healthy_apid(&api)?;
+        ensure!(self::pid(&after)? != pid, "the one that was killed still runs");
+        Ok(after)
+    })?;
+    let known = before.events.as_ref().map_or(0, |events| events.events.len());
+    let since: Vec<ServiceEvent> = after.events.context("no events")?.events.into_iter().skip(known).collect();
+    let told: Vec<(&str, &str)> = since.iter().map(|event| (event.state.as_str(), event.msg.as_str())).collect();
+    ensure!(told.len() >= 5, "not all was told: {told:?}");
+    ensure!(told[0].0 == "Failed" && told[0].1.starts_with("Process ended: killed by SIGSEGV; last line: "), "{told:?}");
+    ensure!(told[1] == ("Waiting", "Error running apid, going to restart forever, in 5 s"), "{told:?}");
+    ensure!(told[2].0 == "Preparing" && told[3].0 == "Running" && told[3].1.contains("started with PID"), "{told:?}");
+    ensure!(told.last() == Some(&("Running", "Health check successful")), "{told:?}");
+    let paused = time(&since[2])?.saturating_sub(time(&since[1])?);
+    ensure!(paused >= PAUSE - Duration::from_millis(100) && paused < PAUSE * 2, "it paused for {paused:?}");
+    published(&api)
+}
+
+/// Starting what runs is so already; stopping it is nobody's business.
+fn asked_for(api: &Api) -> Result<()> {
+    let mut client = api.machine();
+    let answer = api.call(client.service_start(ServiceStartRequest { id: "apid".to_owned() }))?;
+    ensure!(answer.messages.first().is_some_and(|message| message.resp == "Service \"apid\" started"), "{answer:?}");
+    let stop = refused(api.call(client.service_stop(ServiceStopRequest { id: "apid".to_owned() })), Code::FailedPrecondition)?;
+    ensure!(stop == "service \"apid\" doesn't support stop operation via API", "{stop}");
+    refused(api.call(client.service_restart(ServiceRestartRequest { id: "machined".to_owned() })), Code::FailedPrecondition)?;
+    let nobody = refused(api.call(client.service_start(ServiceStartRequest { id: "nobody".to_owned() })), Code::NotFound)?;
+    ensure!(nobody == "service \"nobody\" not defined", "{nobody}");
+    Ok(())
+}
+
+/// What followers of the node's events have seen of apid, from its failure on.
+fn published(api: &Api) -> Result<()> {
+    let mut client = api.machine();
+    let mut stream = api.call(client.events(EventsRequest { tail_events: -1, ..EventsRequest::default() }))?;
+    let mut actions = Vec::new();
+    while actions.last() != Some(&Action::Running) || !actions.contains(&Action::Failed) {
+        let Some(data) = api.next(&mut stream).with_context(|| format!("after {actions:?}"))?.data else { continue };
+        if data.type_url != format!("{}machine.ServiceStateEvent", wire::EVENT_TYPE_PREFIX) {
+            continue;
+        }
+        let event = ServiceStateEvent::decode(data.value.as_slice())?;
+        if event.service == "apid" {
+            actions.push(event.action());
+        }
+    }
+    let failed = actions.iter().position(|action| *action == Action::Failed).context("no failure")?;
+    ensure!(actions[failed..] == [Action::Failed, Action::Waiting, Action::Preparing, Action::Running], "{actions:?}");
+    Ok(())
+}
+
+/// Kills the process that has its code there, while another client keeps it busy.
+fn crash(vm: &TestVm, access: &Access, program: &Range<u64>) -> Result<()> {
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let busy = Api::with_talosconfig(vm.api_address(), &access.talosconfig);
+            // It fails once its server is gone.
+            while !done.load(Ordering::Relaxed) && busy.as_ref().is_ok_and(|api| api.version().is_ok()) {}
+        });
+        let crashed = vm.debugger().and_then(|mut debugger| {
+            debugger.crash(vm.machine.arch, program, limits::COME_BY)?;
+            debugger.detach()
+        });
+        done.store(true, Ordering::Relaxed);
+        crashed
+    })
+}
+
+fn healthy_apid(api: &Api) -> Result<ServiceInfo> {
+    wait_for("apid to be healthy", limits::SETTLE, || {
+        let apid = api.services()?.into_iter().find(|service| service.id == "apid").context("no apid")?;
+        ensure!(apid.health.as_ref().is_some_and(|health| health.healthy), "{:?}", apid.health);
+        Ok(apid)
+    })
+}
+
+/// The process that a service's last start was about.
+fn pid(service: &ServiceInfo) -> Result<i32> {
+    let events = service.events.as_ref().context("no events")?;
+    let started = events.events.iter().rev().find_map(|event| event.msg.split_once(" started with PID "));
+    Ok(started.context("it was not started")?.1.parse()?)
+}
+
+/// Where the code of a process is.
+fn program(api: &Api, pid: i32) -> Result<Range<u64>> {
+    let maps = api.read_text(&format!("/proc/{pid}/maps"))?;
+    let line = maps.lines().find(|line| line.contains(" r-xp ") && line.contains('/')).with_context(|| format!("no code in:\n{maps}"))?;
+    let (start, end) = line.split(' ').next().and_then(|range| range.split_once('-')).context("no range")?;
+    Ok(u64::from_str_radix(start, 16)?..u64::from_str_radix(end, 16)?)
+}
+
+fn time(event: &ServiceEvent) -> Result<Duration> {
+    let at = event.ts.context("an event without a time")?;
+    Ok(Duration::new(at.seconds.try_into()?, at.nanos.try_into()?))
+}
