@@ -122,6 +122,15 @@ async fn apid_is_started_restarted_and_stopped() {
     assert_eq!(node.api.borrow().maintenance_fingerprint, None);
     let second = wait(&node, "running anew", |service| service.pid.is_some_and(|pid| Some(pid) != first.pid)).await;
 
+    let told: Vec<_> = second.events.iter().map(|event| format!("{:?}: {}", event.state, event.message)).collect();
+    let begins = ["Starting: Starting service", "Preparing: Creating service runner", "Running: Process "];
+    let stops = ["Stopping: Sending SIGTERM: starting anew with new settings"];
+    // Health is its own matter: nothing listens here.
+    let told = told.iter().filter(|line| !line.contains("Health"));
+    for (line, wanted) in told.zip(begins.into_iter().chain(stops).chain(begins)) {
+        assert!(line.starts_with(wanted), "{line} instead of {wanted}");
+    }
+
     // Another name: the same process is told, with a certificate for it.
     node.network.send_modify(|network| network.hostname = "node-2".into());
     let renamed = wait_told(&node, &logs, &program, 4).await;
@@ -135,7 +144,10 @@ async fn apid_is_started_restarted_and_stopped() {
     let failed = wait(&node, "failed", |service| service.events.iter().any(|event| event.state == ServiceState::Failed)).await;
     let message = failed.events.iter().find(|event| event.state == ServiceState::Failed).expect("failed");
     assert!(message.message.contains("killed by SIGKILL") && message.message.contains("told as"), "{}", message.message);
-    wait(&node, "running again", |service| service.pid.is_some_and(|pid| Some(pid) != second.pid)).await;
+    let again = wait(&node, "running again", |service| service.pid.is_some_and(|pid| Some(pid) != second.pid)).await;
+    let at = |state| again.events.iter().rev().find(|event| event.state == state).map(|event| event.at).expect("told");
+    let paused = at(ServiceState::Preparing) - at(ServiceState::Waiting);
+    assert!(paused >= Duration::from_millis(4900), "{paused:?}");
 
     // Nothing listens on port 1: health says so, in time.
     wait(&node, "unhealthy", |service| service.healthy == Some(false)).await;

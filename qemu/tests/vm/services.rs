@@ -100,10 +100,13 @@ fn published(api: &Api) -> Result<()> {
 fn crash(vm: &TestVm, access: &Access, program: &Range<u64>) -> Result<()> {
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
-        scope.spawn(|| {
-            let busy = Api::with_talosconfig(vm.api_address(), &access.talosconfig);
-            // It fails once its server is gone.
-            while !done.load(Ordering::Relaxed) && busy.as_ref().is_ok_and(|api| api.version().is_ok()) {}
+        scope.spawn(|| -> Result<()> {
+            let busy = Api::with_talosconfig(vm.api_address(), &access.talosconfig)?;
+            while !done.load(Ordering::Relaxed) {
+                // Fails once its server is gone.
+                busy.version()?;
+            }
+            Ok(())
         });
         let crashed = vm.debugger().and_then(|mut debugger| {
             debugger.crash(vm.machine.arch, program, limits::COME_BY)?;

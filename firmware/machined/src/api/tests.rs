@@ -6,7 +6,7 @@ use tempfile::TempDir;
 use tokio::{sync::mpsc, time::timeout};
 use tonic::{Code, Request, transport::Channel};
 use wire::machine::{
-    ApplyConfigurationRequest, EventsRequest, ListRequest, LogsRequest, ReadRequest, RebootRequest,
+    ApplyConfigurationRequest, EventsRequest, ListRequest, LogsRequest, ReadRequest, RebootRequest, ServiceStopRequest,
     machine_service_client::MachineServiceClient,
 };
 use wire::{
@@ -171,6 +171,18 @@ async fn power_and_configuration_reach_the_main_loop() {
     });
     let message = answer.expect("applied").into_inner().messages.remove(0);
     assert_eq!((message.mode_details.as_str(), message.warnings.len(), message.mode), ("done", 1, 2));
+}
+
+#[tokio::test]
+async fn services_are_touched_by_role_and_while_there_is_a_supervisor() {
+    let mut api = start();
+    for (role, wanted) in [
+        ("os:reader", (Code::PermissionDenied, "not authorized")),
+        ("os:operator", (Code::Unavailable, "the node is going down: its services have been stopped")),
+    ] {
+        let refused = api.client.service_stop(with_role(role, ServiceStopRequest { id: "apid".into() })).await.expect_err("refused");
+        assert_eq!((refused.code(), refused.message()), wanted, "{role}");
+    }
 }
 
 #[tokio::test]
