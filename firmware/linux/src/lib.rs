@@ -22,6 +22,8 @@ pub mod process;
 pub mod readahead;
 /// Resource limits of this process.
 pub mod rlimit;
+/// Sandboxes around services, and the launcher that builds them.
+pub mod sandbox;
 /// Terminals and serial ports, non-blocking.
 pub mod tty;
 /// Devices that come and go.

@@ -102,7 +102,7 @@ async fn settings() {
     spec.no_new_privs = true;
     if root {
         spec.user = Some(linux::process::User { uid: 50, gid: 50 });
-        spec.drop_capabilities = true;
+        spec.capabilities = Some(linux::process::Capabilities::NONE);
     }
     let done = run_with_input(spec, b"from stdin\n").await;
     assert!(done.exit.success(), "{done:?}");

@@ -51,16 +51,20 @@ struct Task<'a, T> {
     error: AtomicI32,
 }
 
-/// Starts a child that does `work`, in `cgroup` if there is one. Returns when its program is executed; this thread waits until then.
+/// Starts a child that does `work`, in `cgroup` if there is one, as the first process of a process namespace if it is to have
+/// `own_pids`; it is this process's child all the same. Returns when its program is executed; this thread waits until then.
 ///
 /// # Errors
 /// What kept the kernel from making the child, or the child from executing its program; that child is collected.
-pub(super) fn start<T: Becomes>(work: &T, cgroup: Option<BorrowedFd<'_>>) -> io::Result<u32> {
+pub(super) fn start<T: Becomes>(work: &T, cgroup: Option<BorrowedFd<'_>>, own_pids: bool) -> io::Result<u32> {
     let mut stack = vec![Line([0; 16]); STACK / size_of::<Line>()];
     let task = Task { work, error: AtomicI32::new(0) };
     // SAFETY: all fields are plain numbers, for which zero means "not used".
     let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
     args.flags = libc::CLONE_VM as u64 | libc::CLONE_VFORK as u64 | CLONE_CLEAR_SIGHAND;
+    if own_pids {
+        args.flags |= libc::CLONE_NEWPID as u64;
+    }
     args.exit_signal = libc::SIGCHLD as u64;
     args.stack = stack.as_mut_ptr() as u64;
     args.stack_size = STACK as u64;

@@ -5,7 +5,10 @@
 
 mod child;
 mod clone;
+mod image;
+mod launch;
 mod output;
+mod privileges;
 mod reaper;
 
 use std::{
@@ -16,10 +19,14 @@ use std::{
     time::Duration,
 };
 
+pub(crate) use image::Image;
 pub use nix::sys::{resource::Resource, signal::Signal};
 pub use output::{Collect, LineSink, LineSplitter, MAX_LINE};
+pub(crate) use privileges::{Privileges, check, default_signals};
 pub use reaper::{orphans, signal, signal_group, spawn, start_reaper};
 use tokio::{sync::oneshot, time::timeout};
+
+use crate::sandbox::{OrderError, Sandbox};
 
 /// `PATH` of every child.
 pub const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
@@ -27,13 +34,28 @@ pub const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
 /// Most output kept by [`run`], in bytes; the end is kept, the beginning goes.
 const RUN_OUTPUT: usize = 16 * 1024;
 
-/// Who a child runs as; supplementary groups are always empty.
+/// Who a child runs as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct User {
     /// User id.
     pub uid: u32,
     /// Group id.
     pub gid: u32,
+}
+
+/// A set of capabilities, one bit each by the kernel's numbers (`capabilities(7)`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Capabilities(pub u64);
+
+impl Capabilities {
+    /// The empty set.
+    pub const NONE: Self = Self(0);
+
+    /// Whether the capability of this number is in it.
+    #[must_use]
+    pub const fn has(self, number: u8) -> bool {
+        number < 64 && self.0 >> number & 1 == 1
+    }
 }
 
 /// Standard input of a child.
@@ -59,16 +81,20 @@ pub struct Spec {
     pub env: Vec<(OsString, OsString)>,
     /// Whom to become; `None` stays root.
     pub user: Option<User>,
+    /// Supplementary groups, when there is a user.
+    pub groups: Vec<u32>,
     /// Control group to start in, as a folder below `/sys/fs/cgroup`; must exist.
     pub cgroup: Option<PathBuf>,
     /// `oom_score_adj`, -1000 to 1000.
     pub oom_score_adj: Option<i16>,
     /// No way back to privileges through executed files.
     pub no_new_privs: bool,
-    /// Empty capability sets and bounding set.
-    pub drop_capabilities: bool,
+    /// The capabilities that it keeps, in every set and the bounding set; `None` leaves all as they are.
+    pub capabilities: Option<Capabilities>,
     /// Limits, soft and hard alike.
     pub rlimits: Vec<(Resource, u64)>,
+    /// What it sees of the machine and which system calls it has; `None` leaves it where this process is.
+    pub sandbox: Option<Sandbox>,
     /// What the child reads on stdin.
     pub stdin: Input,
     /// Takes the lines of stdout and stderr; `/dev/null` when absent.
@@ -143,6 +169,15 @@ pub enum ProcessError {
     /// The child could not be made, one of its settings was refused, or its program not executed.
     #[error("start {program}")]
     Spawn { program: PathBuf, source: io::Error },
+    /// A sandbox is described wrongly.
+    #[error("start {program}: describe its sandbox")]
+    Order { program: PathBuf, source: OrderError },
+    /// A step of building the sandbox failed, or the program was not executed in it.
+    #[error("start {program}: sandbox: {step}")]
+    Sandbox { program: PathBuf, step: String, source: io::Error },
+    /// The launcher did not say in time that it is done; it was killed.
+    #[error("start {program}: its launcher did not end within {seconds} s")]
+    Launcher { program: PathBuf, seconds: u64 },
     /// The kernel refused a signal.
     #[error("send {signal} to process {pid}")]
     Signal { pid: u32, signal: Signal, source: io::Error },

@@ -28,7 +28,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::{
     Child, Exit, ProcessError, Spec,
     child::{self, Started},
-    output,
+    launch, output,
 };
 
 static REAPER: OnceLock<Reaper> = OnceLock::new();
@@ -73,10 +73,11 @@ pub fn start_reaper(tasks: &TaskTracker, stop: CancellationToken) -> Result<(), 
 }
 
 /// Starts a process that the reaper will collect. Blocks until its program is executed (or could not be):
-/// call it from `spawn_blocking` when the program may come from a slow disk.
+/// call it from `spawn_blocking` when the program may come from a slow disk, or has a sandbox to be built first.
 ///
 /// # Errors
-/// [`ProcessError::NoReaper`], [`ProcessError::Prepare`], [`ProcessError::Spawn`].
+/// [`ProcessError::NoReaper`], [`ProcessError::Prepare`], [`ProcessError::Spawn`]; with a sandbox [`ProcessError::Order`],
+/// [`ProcessError::Sandbox`], [`ProcessError::Launcher`].
 pub fn spawn(spec: &Spec) -> Result<Child, ProcessError> {
     let Some(reaper) = REAPER.get() else {
         return Err(ProcessError::NoReaper { program: spec.program.clone() });
@@ -89,7 +90,7 @@ pub fn spawn(spec: &Spec) -> Result<Child, ProcessError> {
     }
     drop(table);
     reaper.collect();
-    let Started { pid, stdin, output: reader } = started?;
+    let Started { pid, stdin, output: reader, launch: word } = started?;
     let (output_sender, output_end) = oneshot::channel();
     if let (Some(reader), Some(sink)) = (reader, spec.output.clone()) {
         let stop = reaper.stop.clone();
@@ -105,6 +106,14 @@ pub fn spawn(spec: &Spec) -> Result<Child, ProcessError> {
             },
             &reaper.runtime,
         );
+    }
+    if let Some(word) = word {
+        // Without the lock: the launcher takes its time, and the reactor must not wait for it.
+        if let Err(error) = word.wait(spec, launch::LIMIT) {
+            // It ends by itself, or hangs; the reaper collects it.
+            signal(pid, Signal::SIGKILL)?;
+            return Err(error);
+        }
     }
     Ok(Child { pid, exit, stdin, output_end })
 }
