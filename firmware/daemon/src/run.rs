@@ -2,6 +2,7 @@
 
 use std::{error::Error, process::ExitCode, sync::Arc, time::Duration};
 
+use nix::sys::signal::{SigSet, Signal};
 use tokio::{
     signal::unix::{SignalKind, signal},
     time::timeout,
@@ -66,6 +67,8 @@ where
 fn listen(daemon: &Daemon) -> std::io::Result<()> {
     let mut term = signal(SignalKind::terminate())?;
     let mut int = signal(SignalKind::interrupt())?;
+    // In a sandbox it is held back until somebody listens: the kernel throws away what a first process has no handler for.
+    SigSet::from(Signal::SIGTERM).thread_unblock()?;
     let stop = daemon.stop.clone();
     daemon.tasks.spawn(async move {
         tokio::select! {
@@ -88,6 +91,18 @@ mod tests {
     fn the_body_decides_the_exit_code() {
         assert_eq!(run("good", async |_| Ok::<(), io::Error>(())), ExitCode::SUCCESS);
         assert_eq!(run("bad", async |_| Err(io::Error::other("no"))), ExitCode::FAILURE);
+    }
+
+    #[test]
+    fn sigterm_that_was_held_back_is_heard() {
+        SigSet::from(Signal::SIGTERM).thread_block().expect("blocked");
+        // To this thread only: it waits until `run` lets it through.
+        nix::sys::signal::raise(Signal::SIGTERM).expect("sent");
+        let ended = run("held", async |daemon| {
+            daemon.stop.cancelled().await;
+            Ok::<(), io::Error>(())
+        });
+        assert_eq!(ended, ExitCode::SUCCESS);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The one multi-call program of the image: the base name of `argv[0]` says which part of the node it is.
 //!
-//! `/sbin/init` and `machined` are PID 1, `apid` is the API's front, the kernel calls `modprobe`. No options on purpose: what a part needs comes
-//! from the kernel, the image, or its stdin.
+//! `/sbin/init` and `machined` are PID 1, `launcher` puts services into their sandboxes, `apid` is the API's front, the kernel calls
+//! `modprobe`. No options on purpose: what a part needs comes from the kernel, the image, or a descriptor.
 #![forbid(unsafe_code)]
 
 mod modprobe;
@@ -12,17 +12,14 @@ use std::{env, path::Path, process::ExitCode};
 const USAGE: u8 = 2;
 
 fn main() -> ExitCode {
-    // Before anything else: each page that is not there yet is waited for.
-    if std::process::id() == 1 {
-        machined::read_program_ahead();
-    }
     let arg0 = env::args_os().next().unwrap_or_default();
     match Path::new(&arg0).file_name().and_then(|name| name.to_str()) {
-        Some("init" | "machined") => machined::run(),
-        Some("apid") => apid::run(),
+        Some("init" | "machined") => first_process(),
+        Some("launcher") => linux::sandbox::launch(),
+        Some("apid") => concealed(apid::run),
         Some("modprobe") => modprobe::run(env::args_os().skip(1)),
         // The kernel may have been told init=/usr/bin/keelson.
-        _ if std::process::id() == 1 => machined::run(),
+        _ if std::process::id() == 1 => first_process(),
         _ => {
             eprintln!(
                 "keelson {}: the program of a Keelson node; called as `init` it is PID 1, called as `apid` the API's front.\n\
@@ -30,6 +27,26 @@ fn main() -> ExitCode {
                 env!("CARGO_PKG_VERSION")
             );
             ExitCode::from(USAGE)
+        }
+    }
+}
+
+/// The node's first process, not that of a sandbox: those have names.
+fn first_process() -> ExitCode {
+    // Before anything else: each page that is not there yet is waited for.
+    if std::process::id() == 1 {
+        machined::read_program_ahead();
+    }
+    machined::run()
+}
+
+/// A part of the node that holds secrets and is not root.
+fn concealed(run: fn() -> ExitCode) -> ExitCode {
+    match linux::sandbox::conceal() {
+        Ok(()) => run(),
+        Err(error) => {
+            eprintln!("keelson: keep the memory of this process from others: {error}");
+            ExitCode::FAILURE
         }
     }
 }
