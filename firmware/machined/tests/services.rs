@@ -78,6 +78,7 @@ async fn apid_is_started_restarted_and_stopped() {
             user: None,
             cgroup: None,
             oom_score: None,
+            sandbox: None,
             listen: "127.0.0.1:1".parse().expect("address"),
             socket: folder.path().join("run/s"),
         },

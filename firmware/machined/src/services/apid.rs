@@ -9,7 +9,10 @@ use std::{
 };
 
 use futures_util::FutureExt;
-use linux::process::{self, Input};
+use linux::{
+    process::{self, Capabilities, Input},
+    sandbox::Sandbox,
+};
 use pki::Secret;
 use supervise::{HealthCheck, Kind, Spec};
 use tokio::{
@@ -22,6 +25,7 @@ use wire::apid_config::ApidConfig;
 
 use super::{
     apid_plan::{Inputs, Plan, is_stale, plan},
+    apid_sandbox,
     machined,
     process::{Verdict, runner},
     service::Service,
@@ -62,6 +66,8 @@ pub struct ApidSettings {
     pub cgroup: Option<PathBuf>,
     /// Out-of-memory score; `None` keeps ours (tests: a lower one takes privileges).
     pub oom_score: Option<i16>,
+    /// What it sees of the node; `None` for all of it (tests).
+    pub sandbox: Option<Sandbox>,
     /// Where it listens.
     pub listen: SocketAddr,
     /// machined's socket.
@@ -111,7 +117,9 @@ fn process_spec(settings: &ApidSettings, output: Arc<Ring>) -> process::Spec {
         cgroup: settings.cgroup.clone(),
         oom_score_adj: settings.oom_score,
         no_new_privs: true,
-        drop_capabilities: true,
+        capabilities: Some(Capabilities::NONE),
+        rlimits: settings.sandbox.iter().flat_map(|_| apid_sandbox::LIMITS).collect(),
+        sandbox: settings.sandbox.clone(),
         stdin: Input::Pipe,
         output: Some(output),
         ..process::Spec::default()

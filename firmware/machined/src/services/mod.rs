@@ -10,6 +10,7 @@
 
 mod apid;
 mod apid_plan;
+mod apid_sandbox;
 mod board;
 mod conditions;
 mod driver;
@@ -48,6 +49,8 @@ use crate::{
 pub const APID_USER: User = User { uid: 50, gid: 50 };
 /// Where the link to our program lies that makes it apid.
 const APID_PROGRAM: &str = "/usr/libexec/keelson/apid";
+/// The same for the launcher.
+const LAUNCHER: &str = "/usr/libexec/keelson/launcher";
 /// Only containerd matters more when memory runs out.
 const APID_OOM_SCORE: i16 = -998;
 /// Callers of the API that may wait for the supervisor.
@@ -80,6 +83,7 @@ impl Settings {
                 user: Some(APID_USER),
                 cgroup,
                 oom_score: Some(APID_OOM_SCORE),
+                sandbox: Some(apid_sandbox::sandbox(LAUNCHER.as_ref(), &socket)),
                 listen: ([0_u16; 8], wire::APID_PORT).into(),
                 socket: socket.clone(),
             },
