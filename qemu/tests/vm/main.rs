@@ -9,6 +9,7 @@ mod changes;
 mod node;
 mod power_cut;
 mod resources;
+mod sandbox;
 mod serial_port;
 mod services;
 mod sources;
@@ -36,6 +37,7 @@ fn main() {
     trials.extend(bad_input::trials(tier));
     trials.extend(resources::trials());
     trials.extend(changes::trials());
+    trials.extend(sandbox::trials());
     trials.extend(sources::trials(tier));
     trials.extend(power_cut::trials(tier));
     trials.extend(serial_port::trials());

@@ -1,0 +1,180 @@
+//! What a service can see and do on a booted node, as the kernel tells it.
+
+use anyhow::{Context, Result, ensure};
+use libtest_mimic::Trial;
+use qemu::{
+    Api, Arch, Machine,
+    api::wait_for,
+    limits,
+    node::{Access, configured, running},
+};
+use tonic::Code;
+use wire::machine::{FileInfo, ListRequest};
+
+use crate::trial;
+
+/// Connections at the same time, each with its own handshake.
+const CONNECTIONS: usize = 20;
+
+pub fn trials() -> Vec<Trial> {
+    Arch::ALL.into_iter().map(|arch| trial(format!("sandbox/{arch}/apid"), move || apid_sees_and_does_little(Machine::new(arch)))).collect()
+}
+
+/// apid went from maintenance to a configured node, serves what it is asked, and has nothing that it does not need.
+fn apid_sees_and_does_little(machine: Machine) -> Result<()> {
+    let (mut vm, api, access) = configured(machine)?;
+    let pid = apid(&api)?;
+    expect_privileges(&api, pid)?;
+    expect_limits(&api, pid)?;
+    expect_namespaces(&api, pid)?;
+    expect_root(&api, pid)?;
+    expect_descriptors(&api, pid)?;
+
+    // Then all that it does, and in the end the same process, of which the kernel has nothing to say.
+    let more: Vec<Api> = (0..CONNECTIONS).map(|_| running(&mut vm, &access)).collect::<Result<_>>()?;
+    for api in &more {
+        ensure!(api.version()?.version.is_some(), "no version");
+    }
+    drop(more);
+    let foreign = Access::generate()?;
+    let stranger = Api::with_talosconfig(vm.api_address(), &foreign.talosconfig).and_then(|api| api.version());
+    ensure!(stranger.is_err(), "a foreign cluster's certificate was taken");
+    list(&api, "/usr", true)?;
+    api.logs("machined", -1)?;
+    renamed(&api, &access)?;
+    ensure!(running(&mut vm, &access)?.version()?.version.is_some(), "no answer under the new certificate");
+    let log = api.dmesg()?;
+    let killed: Vec<&str> = log.lines().filter(|line| line.contains("type=1326")).collect();
+    ensure!(killed.is_empty(), "system calls that the list lacks: {killed:?}");
+    ensure!(apid(&api)? == pid, "apid was started anew");
+    // It hears of SIGTERM, although it is the first process of its namespace.
+    api.shutdown()?;
+    vm.wait_power_off()
+}
+
+/// The process id; there is one.
+fn apid(api: &Api) -> Result<i32> {
+    let processes = api.processes()?;
+    let found: Vec<_> = processes.iter().filter(|process| process.command == "apid").collect();
+    ensure!(found.len() == 1 && found.iter().all(|process| process.executable == "/usr/bin/keelson"), "apid among {processes:?}");
+    ensure!(!processes.iter().any(|process| process.command == "launcher"), "a launcher is left");
+    found.first().map(|process| process.pid).context("no apid")
+}
+
+fn expect_privileges(api: &Api, pid: i32) -> Result<()> {
+    let status = api.read_text(&format!("/proc/{pid}/status"))?;
+    let values = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).unwrap_or("(missing)");
+        line.split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    for (name, wanted) in [
+        ("Uid", "50 50 50 50"),
+        ("Gid", "50 50 50 50"),
+        ("Groups", ""),
+        ("CapInh", "0000000000000000"),
+        ("CapPrm", "0000000000000000"),
+        ("CapEff", "0000000000000000"),
+        ("CapBnd", "0000000000000000"),
+        ("CapAmb", "0000000000000000"),
+        ("NoNewPrivs", "1"),
+        ("Seccomp", "2"),
+        ("Threads", "1"),
+        ("Umask", "0077"),
+        ("SigBlk", "0000000000000000"),
+        ("NSpid", &format!("{pid} 1")),
+    ] {
+        ensure!(values(name) == wanted, "{name} of apid is {:?}, not {wanted:?}", values(name));
+    }
+    // Memory that its own user may not look into belongs to root here.
+    let about = list(api, &format!("/proc/{pid}/mem"), false)?;
+    ensure!(about.iter().all(|file| file.uid == 0) && about.len() == 1, "apid's memory is open to its user: {about:?}");
+    Ok(())
+}
+
+fn expect_limits(api: &Api, pid: i32) -> Result<()> {
+    let limits = api.read_text(&format!("/proc/{pid}/limits"))?;
+    for (name, wanted) in [("Max open files", "1024 1024 files"), ("Max core file size", "0 0 bytes"), ("Max file size", "0 0 bytes")] {
+        let found = limits.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
+        ensure!(found.split_whitespace().collect::<Vec<_>>().join(" ") == wanted, "{name}: {found}");
+    }
+    ensure!(api.read_text(&format!("/proc/{pid}/oom_score_adj"))?.trim() == "-998", "apid's OOM score");
+    ensure!(api.read_text(&format!("/proc/{pid}/cgroup"))?.trim() == "0::/system/apid", "apid's control group");
+    wait_for("apid's memory limit", self::limits::SETTLE, || {
+        let max = api.read_text("/sys/fs/cgroup/system/apid/memory.max")?;
+        ensure!(max.trim() == (128_u64 << 20).to_string(), "it is {}", max.trim());
+        Ok(())
+    })
+}
+
+/// Its own, or the node's.
+fn expect_namespaces(api: &Api, pid: i32) -> Result<()> {
+    let links = |pid: i32| -> Result<Vec<FileInfo>> { list(api, &format!("/proc/{pid}/ns"), false) };
+    let (own, node) = (links(pid)?, links(1)?);
+    let link = |list: &[FileInfo], name: &str| list.iter().find(|file| file.relative_name == name).map(|file| file.link.clone());
+    for (name, shared) in [("mnt", false), ("pid", false), ("ipc", false), ("uts", false), ("net", true), ("user", true)] {
+        let (own, node) = (link(&own, name).context("no such namespace")?, link(&node, name).context("no such namespace")?);
+        ensure!((own == node) == shared, "namespace {name}: apid {own}, node {node}");
+    }
+    Ok(())
+}
+
+/// Read-only, nothing on it can be executed, and it holds machined's socket and the way there.
+fn expect_root(api: &Api, pid: i32) -> Result<()> {
+    let mounts = api.read_text(&format!("/proc/{pid}/mountinfo"))?;
+    let mut places = Vec::new();
+    for line in mounts.lines() {
+        let words: Vec<&str> = line.split(' ').collect();
+        let (place, options) = words.get(4).zip(words.get(5)).with_context(|| format!("a line of mountinfo: {line}"))?;
+        for option in ["ro", "nosuid", "nodev", "noexec"] {
+            ensure!(options.split(',').any(|set| set == option), "{place} is not {option}: {line}");
+        }
+        places.push(*place);
+    }
+    ensure!(places == ["/", "/run/machined"], "apid's mounts:\n{mounts}");
+    let tree = list(api, &format!("/proc/{pid}/root/."), true)?;
+    let names: Vec<&str> = tree.iter().map(|file| file.relative_name.as_str()).collect();
+    ensure!(names == [".", "run", "run/machined", "run/machined/machined.sock"], "apid sees {names:?}");
+    for gone in ["system/state", "var", "sys", "dev", "proc", "etc", "usr"] {
+        let looked = api.read(&format!("/proc/{pid}/root/{gone}/."));
+        ensure!(looked.as_ref().is_err_and(|status| status.code() == Code::NotFound), "apid has /{gone}: {looked:?}");
+    }
+    Ok(())
+}
+
+/// Sockets, pipes and what the runtime waits with: no file, no folder to climb out by.
+fn expect_descriptors(api: &Api, pid: i32) -> Result<()> {
+    let open = list(api, &format!("/proc/{pid}/fd"), false)?;
+    ensure!(open.len() > 5, "{open:?}");
+    for file in open.iter().filter(|file| file.relative_name != ".") {
+        let kind = file.link.split(':').next().unwrap_or_default();
+        ensure!(["socket", "pipe", "anon_inode"].contains(&kind), "descriptor {} is {}", file.relative_name, file.link);
+    }
+    Ok(())
+}
+
+/// Another host name, so that apid is told of another certificate.
+fn renamed(api: &Api, access: &Access) -> Result<()> {
+    let next = access.config.replacen("\nauto: stable", "\nhostname: in-a-box.example.org\nauto: off", 1);
+    ensure!(next != access.config, "the generated configuration has no place for a host name");
+    api.apply(&next)?;
+    wait_for("apid to be told", limits::SETTLE, || {
+        let log = api.logs("apid", -1)?;
+        ensure!(log.contains("new certificate and names in force"), "it says:\n{log}");
+        Ok(())
+    })
+}
+
+/// Files below a path, the path itself first.
+fn list(api: &Api, path: &str, recurse: bool) -> Result<Vec<FileInfo>> {
+    let request = ListRequest { root: path.to_owned(), recurse, ..ListRequest::default() };
+    let mut client = api.machine();
+    let mut stream = api.call(client.list(request)).with_context(|| format!("list {path}"))?;
+    let mut files = Vec::new();
+    loop {
+        match api.next(&mut stream) {
+            Ok(file) => files.push(file),
+            Err(status) if status.code() == Code::OutOfRange => return Ok(files),
+            Err(status) => return Err(status.into()),
+        }
+    }
+}
