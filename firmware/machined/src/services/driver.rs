@@ -25,6 +25,10 @@ const REPORTS: usize = 64;
 pub(super) enum Request {
     /// An API user's wish. Answered once it is done as far as it ends something, and begun as far as it starts something.
     Ask { operation: Operation, id: String, actor: Id, reply: oneshot::Sender<Result<(), Refused>> },
+    /// No service is started from here on.
+    DenyStarts,
+    /// A service ends, after those that need it. Answered once it has; at once when it is not there.
+    Stop { id: Id, actor: Id, reply: oneshot::Sender<Result<(), Refused>> },
     /// All services end. Answered once they have.
     StopAll { actor: Id, reply: oneshot::Sender<()> },
 }
@@ -176,6 +180,12 @@ impl Driver {
                 Ok(None) => drop(reply.send(Ok(()))),
                 Err(refused) => drop(reply.send(Err(refused))),
             },
+            Request::DenyStarts => self.feed(Event::DenyStarts),
+            Request::Stop { id, actor, reply } => {
+                let run = self.machine.run(&id);
+                self.feed(Event::Stop { id: Id::clone(&id), dependants: true, actor });
+                self.waiters.push(Waiter { id, run, reply });
+            }
             Request::StopAll { actor, reply } => {
                 self.stopped = Some(reply);
                 self.feed(Event::StopAll { actor });

@@ -242,3 +242,19 @@ async fn what_users_ask_for() {
     node.stop_all("").await;
     assert_eq!(ask(Operation::Start, "open").await, Err("the node is going down: its services have been stopped".to_owned()));
 }
+
+#[tokio::test(start_paused = true)]
+async fn part_of_the_services_can_end_before_the_rest() {
+    let diary = Diary::default();
+    let parts = vec![obedient(spec("cri", &[]), &diary), obedient(spec("etcd", &["cri"]), &diary), obedient(spec("apid", &[]), &diary)];
+    let node = start(parts);
+    node.wait("etcd", "runs", |service| service.state == ServiceState::Running).await;
+    node.handle.deny_starts().await;
+    node.handle.stop("nobody", "me").await;
+    node.handle.stop("cri", "me").await;
+    assert_eq!(diary.text(), "cri begins, apid begins, etcd begins, etcd ends, cri ends");
+    let refused = node.handle.ask(Operation::Start, "cri", "").await.expect_err("going down");
+    assert_eq!(refused.to_string(), "the node is going down: no service is started any more");
+    node.stop_all("me").await;
+    assert!(diary.text().ends_with("apid ends"), "{}", diary.text());
+}

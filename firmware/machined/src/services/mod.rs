@@ -1,7 +1,7 @@
 //! The services of this node and their supervisor.
 //!
 //! - [`Supervisor`]: binds machined's socket, starts the services, stops them in the order in which they need each other;
-//! - [`Handle`]: what API users may ask of it;
+//! - [`Handle`]: what may be asked of it, by API users and by sequences;
 //! - `driver`: feeds the machine of crate `supervise` and does what it says; `board`: the only writer of `node.services`;
 //! - `service`, `process`: what a service is, and how its work is run; `conditions`: what it may wait for beside others;
 //! - `machined`, `apid`: the services of this version, a file each. Another one is another value in [`Supervisor::start`]'s list.
@@ -125,7 +125,7 @@ pub enum AskError {
     Gone,
 }
 
-/// What API users may ask of the supervisor.
+/// What may be asked of the supervisor.
 #[derive(Clone, Debug)]
 pub struct Handle(mpsc::Sender<Request>);
 
@@ -149,6 +149,21 @@ impl Handle {
             mpsc::error::TrySendError::Closed(_) => AskError::Gone,
         })?;
         Ok(answer.await.map_err(|_| AskError::Gone)??)
+    }
+
+    /// No service is started any more, whoever asks: the node is about to go down.
+    pub async fn deny_starts(&self) {
+        // Without a driver nothing is started either.
+        drop(self.0.send(Request::DenyStarts).await);
+    }
+
+    /// Stops a service, after those that need it; returns once it has ended, within the bound of [`Supervisor::stop_all`].
+    pub async fn stop(&self, id: &str, actor: &str) {
+        let (reply, stopped) = oneshot::channel();
+        if self.0.send(Request::Stop { id: id.into(), actor: actor.into(), reply }).await.is_ok() {
+            // It answers, or it is gone.
+            drop(stopped.await);
+        }
     }
 }
 
@@ -176,6 +191,12 @@ impl Supervisor {
         driver.add(services)?;
         tasks.spawn(driver.run());
         Ok(Self { handle, tasks })
+    }
+
+    /// For those who only ask.
+    #[must_use]
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
     }
 
     /// Stops all services, each after those that need it. `actor` is stamped on their events.
