@@ -6,7 +6,7 @@
 //!
 //! How it works: `tree` reads YAML with positions, `schema` says which fields exist (all of the generation served,
 //! acted on or not), `check` compares the two, `stream` tells the documents apart, `take` takes out what the node
-//! uses (`view`), `validate` looks at meanings.
+//! uses (`view`, [`network`]), `validate` looks at meanings.
 //! Pure: no I/O, no clock, no panic on any input. The text as given is what is stored and served; nothing here
 //! writes a configuration back, so comments are never lost. Absent on purpose in this version: patches and merging.
 #![forbid(unsafe_code)]
@@ -14,6 +14,7 @@
 mod check;
 mod endpoint;
 mod generate;
+pub mod network;
 mod problem;
 mod quote;
 mod scalar;
@@ -25,8 +26,9 @@ mod validate;
 mod view;
 
 pub use generate::{DEFAULT_INSTALL_DISK, DEFAULT_INSTALL_IMAGE, GenerateError, GenerateInput, Generated, generate};
+pub use network::{AutoHostname, Network};
 pub use problem::{Problem, Problems};
-pub use view::{AutoHostname, Cluster, Config, ExtraHost, Install, Interface, MachineType, Network, Parsed, Route, Time, Warning, summary};
+pub use view::{Cluster, Config, Install, MachineType, Parsed, Time, Warning, summary};
 
 #[cfg(test)]
 mod tests;

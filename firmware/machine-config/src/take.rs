@@ -2,13 +2,12 @@
 
 use std::{collections::BTreeMap, str::FromStr};
 
-use ipnet::IpNet;
 use pki::{AuthorityPem, Secret};
 
 use crate::{
-    Problems, scalar,
+    AutoHostname, Network, Problems, scalar,
     tree::Node,
-    view::{AutoHostname, Cluster, Config, ExtraHost, Install, Interface, MachineType, Network, Route, Time},
+    view::{Cluster, Config, Install, MachineType, Time},
 };
 
 /// Takes typed values out of the tree and notes what cannot be.
@@ -44,6 +43,8 @@ impl Taker {
         let cert_sans = texts(machine.get("certSANs"));
         let accepted_cas = self.certificates(machine.get("acceptedCAs"), "machine.acceptedCAs");
         let network = machine.get("network").map_or_else(Network::default, |node| self.network(node));
+        let mut network = network;
+        network.time_servers = texts(machine.get("time").and_then(|time| time.get("servers")));
         let time = machine.get("time").map_or_else(Time::default, |node| Time {
             disabled: flag(node.get("disabled")).unwrap_or(false),
             servers: texts(node.get("servers")),
@@ -83,18 +84,6 @@ impl Taker {
                 self.problems.add(node.line, "machine.type", format!("{WANTED}, and not {given:?}"));
                 None
             }
-        }
-    }
-
-    fn network(&mut self, node: &Node) -> Network {
-        let path = "machine.network";
-        Network {
-            hostname: node.get("hostname").and_then(Node::text).filter(|name| !name.is_empty()).map(str::to_owned),
-            auto_hostname: AutoHostname::default(),
-            interfaces: self.each(node.get("interfaces"), &format!("{path}.interfaces"), Self::interface),
-            name_servers: self.parsed(node.get("nameservers"), &format!("{path}.nameservers"), "an address"),
-            search_domains: texts(node.get("searchDomains")),
-            extra_hosts: self.each(node.get("extraHostEntries"), &format!("{path}.extraHostEntries"), Self::extra_host),
         }
     }
 
@@ -147,33 +136,6 @@ impl Taker {
         if !earlier.is_empty() {
             self.problems.add(document.line, path, format!("the main document sets {older} already: remove it there"));
         }
-    }
-
-    fn interface(&mut self, node: &Node, path: &str) -> Option<Interface> {
-        let mut addresses: Vec<IpNet> =
-            self.parsed(node.get("addresses"), &format!("{path}.addresses"), "an address with prefix (10.0.0.2/24)");
-        addresses.extend(self.one::<IpNet>(node.get("cidr"), &format!("{path}.cidr"), "an address with prefix (10.0.0.2/24)"));
-        Some(Interface {
-            name: text(node.get("interface")),
-            dhcp: flag(node.get("dhcp")).unwrap_or(false),
-            ignore: flag(node.get("ignore")).unwrap_or(false),
-            addresses,
-            routes: self.each(node.get("routes"), &format!("{path}.routes"), Self::route),
-            mtu: number(node.get("mtu")).filter(|mtu| *mtu > 0),
-        })
-    }
-
-    fn route(&mut self, node: &Node, path: &str) -> Option<Route> {
-        Some(Route {
-            network: self.one(node.get("network"), &format!("{path}.network"), "a network (10.0.0.0/8)"),
-            gateway: self.one(node.get("gateway"), &format!("{path}.gateway"), "an address"),
-            metric: number(node.get("metric")),
-        })
-    }
-
-    fn extra_host(&mut self, node: &Node, path: &str) -> Option<ExtraHost> {
-        let ip = self.one(node.get("ip"), &format!("{path}.ip"), "an address")?;
-        Some(ExtraHost { ip, aliases: texts(node.get("aliases")) })
     }
 
     fn cluster(&mut self, node: &Node) -> Cluster {
@@ -232,12 +194,12 @@ impl Taker {
         }
     }
 
-    fn each<T>(&mut self, node: Option<&Node>, path: &str, take: impl Fn(&mut Self, &Node, &str) -> Option<T>) -> Vec<T> {
+    pub(crate) fn each<T>(&mut self, node: Option<&Node>, path: &str, take: impl Fn(&mut Self, &Node, &str) -> Option<T>) -> Vec<T> {
         let items = node.map_or(&[][..], Node::items);
         items.iter().enumerate().filter_map(|(at, item)| take(self, item, &format!("{path}[{at}]"))).collect()
     }
 
-    fn one<T: FromStr>(&mut self, node: Option<&Node>, path: &str, wanted: &str) -> Option<T> {
+    pub(crate) fn one<T: FromStr>(&mut self, node: Option<&Node>, path: &str, wanted: &str) -> Option<T> {
         let node = node?;
         let text = node.text().filter(|text| !text.is_empty())?;
         let value = text.parse().ok();
@@ -247,29 +209,29 @@ impl Taker {
         value
     }
 
-    fn parsed<T: FromStr>(&mut self, node: Option<&Node>, path: &str, wanted: &str) -> Vec<T> {
+    pub(crate) fn parsed<T: FromStr>(&mut self, node: Option<&Node>, path: &str, wanted: &str) -> Vec<T> {
         self.each(node, path, |taker, item, path| taker.one(Some(item), path, wanted))
     }
 }
 
-fn text(node: Option<&Node>) -> String {
+pub(crate) fn text(node: Option<&Node>) -> String {
     node.and_then(Node::text).unwrap_or_default().to_owned()
 }
 
-fn secret(node: Option<&Node>) -> Secret {
+pub(crate) fn secret(node: Option<&Node>) -> Secret {
     Secret::new(text(node))
 }
 
-fn texts(node: Option<&Node>) -> Vec<String> {
+pub(crate) fn texts(node: Option<&Node>) -> Vec<String> {
     node.map_or(&[][..], Node::items).iter().filter_map(Node::text).map(str::to_owned).collect()
 }
 
-fn flag(node: Option<&Node>) -> Option<bool> {
+pub(crate) fn flag(node: Option<&Node>) -> Option<bool> {
     scalar::boolean(node?.text()?)
 }
 
 /// A number that fits; what does not was reported by the check of types.
-fn number(node: Option<&Node>) -> Option<u32> {
+pub(crate) fn number(node: Option<&Node>) -> Option<u32> {
     scalar::integer(node?.text()?).and_then(|number| number.try_into().ok())
 }
 

@@ -20,6 +20,11 @@ fn bundle() -> &'static SecretsBundle {
     BUNDLE.get_or_init(|| SecretsBundle::generate(now()).expect("a bundle"))
 }
 
+/// A certificate of an authority, PEM.
+pub(crate) fn authority() -> &'static str {
+    &bundle().os.cert_pem
+}
+
 fn generated() -> Generated {
     generate(&GenerateInput::new("home", "https://10.0.0.10:6443", bundle(), now())).expect("generated")
 }
@@ -102,9 +107,9 @@ fn what_is_given_is_taken() {
     let config = good(&text).config;
     assert_eq!(config.hostname(), Some("n1"));
     assert_eq!(config.cert_sans(), ["node.lan", "10.0.0.5"]);
-    let interface = &config.network().interfaces[0];
-    assert_eq!((interface.mtu, interface.dhcp, interface.routes[0].metric), (Some(1500), false, Some(16)));
-    assert_eq!(config.network().extra_hosts[0].aliases, ["db", "db.lan"]);
+    let link = &config.network().links[0];
+    assert_eq!((link.mtu, link.routes[0].metric, config.network().dhcp.len()), (Some(1500), Some(16), 0));
+    assert_eq!(config.network().hosts[0].aliases, ["db", "db.lan"]);
     assert_eq!(config.network().name_servers.len(), 2);
 }
 
@@ -131,6 +136,7 @@ fn every_problem_at_once_with_its_place() {
             "line 3: machine.colour: there is no such field",
             "line 4: machine.certSans: there is no such field (did you mean certSANs?)",
             "line 7: machine.network.interfaces[0].interfce: there is no such field",
+            "line 7: machine.network.interfaces[0]: interface or deviceSelector is required",
             "line 8: machine.network.interfaces[0].mtu: this must be a whole number",
             "line 9: machine.network.interfaces[0].dhcp: this must be true or false",
             "line 10: machine.token: this must be text, not a list",

@@ -32,9 +32,8 @@ pub(crate) fn check(config: &Config, main: &Node, problems: &mut Problems) {
         let text = format!("{name:?} is not a host name (letters, digits, dashes and dots; at most 253, each part at most 63)");
         problems.add(line(&["machine", "network", "hostname"]), "hostname", text);
     }
-    interfaces(config, line(&["machine", "network", "interfaces"]), problems);
     let at = line(&["machine", "network", "extraHostEntries"]);
-    for (index, host) in config.network().extra_hosts.iter().enumerate() {
+    for (index, host) in config.network().hosts.iter().enumerate() {
         if let Some(name) = host.aliases.iter().find(|name| !is_host_name(name)) {
             let path = format!("machine.network.extraHostEntries[{index}].aliases");
             problems.add(at, path, format!("{name:?} is not a host name"));
@@ -53,30 +52,6 @@ fn authority(config: &Config, line: usize, problems: &mut Problems) {
         Some(key) => {
             if let Err(error) = pki::Authority::from_pem(&ca.cert_pem, key) {
                 problems.add(line, "machine.ca.key", error.to_string());
-            }
-        }
-    }
-}
-
-fn interfaces(config: &Config, line: usize, problems: &mut Problems) {
-    for (at, interface) in config.network().interfaces.iter().enumerate() {
-        let path = format!("machine.network.interfaces[{at}]");
-        let name = &interface.name;
-        // The kernel's limits of a link name.
-        if name.len() > 15 || name.contains(['/', ' ', ':']) || name == "." || name == ".." {
-            problems.add(line, format!("{path}.interface"), format!("{:?} is not a link name", name.chars().take(40).collect::<String>()));
-        }
-        for (route_at, route) in interface.routes.iter().enumerate() {
-            let families_differ = match (route.network, route.gateway) {
-                (Some(network), Some(gateway)) => network.addr().is_ipv4() != gateway.is_ipv4(),
-                (None, None) => {
-                    problems.add(line, format!("{path}.routes[{route_at}]"), "a route needs a network or a gateway");
-                    false
-                }
-                _ => false,
-            };
-            if families_differ {
-                problems.add(line, format!("{path}.routes[{route_at}]"), "network and gateway are of different families");
             }
         }
     }

@@ -1,11 +1,11 @@
 //! What the node uses of a configuration, typed.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::collections::BTreeMap;
 
 use ipnet::IpNet;
 use pki::{AuthorityPem, Secret};
 
-use crate::{Problems, stream, take::Taker, validate};
+use crate::{Network, Problems, stream, take::Taker, validate};
 
 /// Control plane or worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,18 +25,6 @@ impl MachineType {
             Self::Worker => "worker",
         }
     }
-}
-
-/// Which host name a node takes when none is given to it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub enum AutoHostname {
-    /// From the node's identity: `talos-xxx-yyy`.
-    #[default]
-    Stable,
-    /// From its first address.
-    Address,
-    /// None.
-    Off,
 }
 
 /// A setting that is understood but that this version does not act on, or an advice.
@@ -77,60 +65,6 @@ pub struct Parsed {
     pub config: Config,
     /// Settings without effect, and advice.
     pub warnings: Vec<Warning>,
-}
-
-/// A static route.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Route {
-    /// Destination; `None` is the default route of the gateway's family.
-    pub network: Option<IpNet>,
-    /// Next hop; `None` means on the link.
-    pub gateway: Option<IpAddr>,
-    /// Metric, if given.
-    pub metric: Option<u32>,
-}
-
-/// Settings of a network link.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Interface {
-    /// Kernel name; empty when chosen by `device_selector` alone.
-    pub name: String,
-    /// Ask for an address by DHCP.
-    pub dhcp: bool,
-    /// Leave the link alone.
-    pub ignore: bool,
-    /// Static addresses with their prefix.
-    pub addresses: Vec<IpNet>,
-    /// Static routes.
-    pub routes: Vec<Route>,
-    /// MTU in bytes, if given.
-    pub mtu: Option<u32>,
-}
-
-/// A line of the hosts file.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ExtraHost {
-    /// Address.
-    pub ip: IpAddr,
-    /// Its names.
-    pub aliases: Vec<String>,
-}
-
-/// `machine.network` and the documents about it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Network {
-    /// Host name given, if any.
-    pub hostname: Option<String>,
-    /// What to do without one.
-    pub auto_hostname: AutoHostname,
-    /// Links.
-    pub interfaces: Vec<Interface>,
-    /// Name servers; empty means those of the lower layers.
-    pub name_servers: Vec<IpAddr>,
-    /// Search domains.
-    pub search_domains: Vec<String>,
-    /// Lines of the hosts file.
-    pub extra_hosts: Vec<ExtraHost>,
 }
 
 /// `machine.time`.
@@ -211,6 +145,7 @@ impl Config {
         if let (Some(config), Some(main)) = (&mut config, &stream.main) {
             let document = |kind: &str| stream.documents.get(kind);
             taker.hostname(config, main, document(stream::HOSTNAME));
+            taker.network_documents(&mut config.network, &stream.network);
             taker.cluster_documents(&mut config.cluster, document(stream::CLUSTER), document(stream::IDENTITY));
             validate::check(config, main, &mut taker.problems);
         }
