@@ -70,12 +70,29 @@ impl Context {
         self.keep_resources::<K>(wanted.into_iter().map(|(id, spec)| Resource::of(id, spec)).collect())
     }
 
+    /// As [`Self::keep`], in another namespace than the type's own.
+    ///
+    /// # Errors
+    /// [`ContextError`].
+    pub fn keep_within<K: Kind>(
+        &self,
+        namespace: &'static str,
+        wanted: impl IntoIterator<Item = (String, K)>,
+    ) -> Result<bool, ContextError> {
+        let place = Place { namespace: namespace.into(), ..place_of(&K::DEFINITION) };
+        let resource = |(id, spec): (String, K)| Resource::new(Key::new(namespace, K::DEFINITION.kind, id), Arc::new(spec));
+        self.keep_at(place, wanted.into_iter().map(resource).collect())
+    }
+
     /// As [`Self::keep`], with labels and annotations.
     ///
     /// # Errors
     /// [`ContextError`].
     pub fn keep_resources<K: Kind>(&self, wanted: Vec<Resource>) -> Result<bool, ContextError> {
-        let place = place_of(&K::DEFINITION);
+        self.keep_at(place_of(&K::DEFINITION), wanted)
+    }
+
+    fn keep_at(&self, place: Place, wanted: Vec<Resource>) -> Result<bool, ContextError> {
         if !self.declaration.outputs.iter().any(|output| output.place == place) {
             return Err(self.undeclared("writes", place));
         }

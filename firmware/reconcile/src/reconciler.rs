@@ -79,6 +79,12 @@ impl Output {
         Self { place: place_of(&K::DEFINITION), access: Access::Exclusive }
     }
 
+    /// The same in another namespace.
+    #[must_use]
+    pub fn within(self, namespace: &'static str) -> Self {
+        Self { place: Place { namespace: namespace.into(), ..self.place }, ..self }
+    }
+
     /// Of a type in its own namespace that others write, too.
     #[must_use]
     pub fn shared<K: Kind>() -> Self {

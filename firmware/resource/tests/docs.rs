@@ -57,6 +57,11 @@ fn describe(Registered { definition, shape }: &Registered, out: &mut String) {
 /// The fields of a message and of those within it.
 fn rows(prefix: &str, fields: &[resource::FieldShape], out: &mut String) {
     for field in fields {
+        // A message without a name: its fields are those of the outer one.
+        if let ("", Shape::Message(_, inner)) = (field.name, &field.shape) {
+            rows(prefix, inner, out);
+            continue;
+        }
         writeln!(out, "| `{prefix}{}` | {} | {} |", field.name, name(&field.shape), field.number).expect("a String");
         match &field.shape {
             Shape::Message(_, inner) => rows(&format!("{prefix}{}.", field.name), inner, out),

@@ -1,7 +1,8 @@
 //! How our own types are taken apart.
 
 /// Defines a message once for both forms: each field has its number in protobuf, its name in Rust, its type and its name in
-/// YAML; `omitempty` leaves a zero value out of the YAML.
+/// YAML; `omitempty` leaves a zero value out of the YAML. A message whose name is empty is no section of the YAML: its fields
+/// are those of the outer one.
 ///
 /// ```
 /// resource::message! {

@@ -15,7 +15,7 @@ mod yaml;
 
 use std::borrow::Cow;
 
-pub use plain::{Bits, Code, HardwareAddress};
+pub use plain::{Bits, Code, HardwareAddress, SecretText};
 
 /// A value taken apart.
 #[derive(Clone, Debug, PartialEq)]
@@ -61,7 +61,7 @@ pub enum Form<'a> {
 pub struct Field<'a> {
     /// Its number in protobuf.
     pub number: u32,
-    /// Its name in YAML.
+    /// Its name in YAML; empty for a message whose fields are those of the outer one.
     pub name: &'static str,
     /// It is left out of the YAML when it has its type's zero value.
     pub omit_empty: bool,

@@ -3,12 +3,13 @@
 use std::{
     borrow::Cow,
     collections::BTreeMap,
-    fmt::Write,
+    fmt::{self, Write},
     net::{IpAddr, SocketAddr},
     time::Duration,
 };
 
 use ipnet::IpNet;
+use zeroize::Zeroizing;
 
 use super::{Field, Form, Shape, Value};
 
@@ -122,6 +123,26 @@ impl Value for HardwareAddress {
 
     fn shape() -> Shape {
         Shape::Plain("hardware address")
+    }
+}
+
+/// Text that is shown to administrators only: wiped when it is dropped, never in `Debug`.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct SecretText(pub Zeroizing<String>);
+
+impl fmt::Debug for SecretText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("<secret>")
+    }
+}
+
+impl Value for SecretText {
+    fn form(&self) -> Form<'_> {
+        Form::Text(Cow::Borrowed(&self.0))
+    }
+
+    fn shape() -> Shape {
+        Shape::Plain("string")
     }
 }
 

@@ -30,11 +30,19 @@ impl Serialize for Form<'_> {
             }
             Self::Message(fields) => {
                 let mut map = to.serialize_map(None)?;
-                let shown = |field: &&Field<'_>| !(field.omit_empty && field.form.is_zero());
-                fields.iter().filter(shown).try_for_each(|field| map.serialize_entry(field.name, &field.form))?;
+                members(fields, &mut map)?;
                 map.end()
             }
             Self::Both { yaml, .. } => yaml.serialize(to),
         }
     }
+}
+
+/// The fields of a message; one without a name brings its own fields along.
+fn members<M: SerializeMap>(fields: &[Field<'_>], map: &mut M) -> Result<(), M::Error> {
+    let shown = |field: &&Field<'_>| !(field.omit_empty && field.form.is_zero());
+    fields.iter().filter(shown).try_for_each(|field| match (field.name, &field.form) {
+        ("", Form::Message(inner)) => members(inner, map),
+        (name, form) => map.serialize_entry(name, form),
+    })
 }

@@ -1,21 +1,37 @@
-//! The network as it is.
+//! The network as it is (here) and as it is wanted (`specs`, `link`).
 
+mod link;
 mod names;
+mod specs;
 
 use std::net::IpAddr;
 
 use ipnet::IpNet;
 
 use crate::{Bits, Code, HardwareAddress};
+pub use link::{
+    BondMasterSpec, BondSlave, BridgeMasterSpec, BridgeVlanSpec, LinkSpecSpec, PortSpec, StpSpec, VethSpec, VlanSpec, VrfMasterSpec,
+    WireguardPeer, WireguardSpec,
+};
 pub use names::{
-    address_flags, duplex, family, link_flags, link_type, operational_state, port, route_flags, route_protocol, route_type, routing_table,
-    scope,
+    ad_lacp_active, ad_select, address_flags, arp_all_targets, arp_validate, bond_mode, duplex, fail_over_mac, family, lacp_rate,
+    link_flags, link_type, operational_state, port, primary_reselect, route_flags, route_protocol, route_type, routing_rule_action,
+    routing_table, scope, vlan_protocol, xmit_hash_policy,
+};
+pub use specs::{
+    AddressSpecSpec, ClientIdentifier, ClientIdentifierSpec, ConfigLayer, Dhcp4OperatorSpec, Dhcp6OperatorSpec, HostnameSpecSpec,
+    LinkAliasSpecSpec, Operator, OperatorSpecSpec, ResolverSpecSpec, RouteSpecSpec, RoutingRuleSpecSpec, RoutingRuleStatusSpec,
+    StaticHostSpec, TimeServerSpecSpec, TimeServerStatusSpec,
 };
 
 /// The only id of [`HostnameStatusSpec`].
 pub const HOSTNAME: &str = "hostname";
 /// The only id of [`ResolverStatusSpec`].
 pub const RESOLVERS: &str = "resolvers";
+/// The only id of [`TimeServerStatusSpec`].
+pub const TIME_SERVERS: &str = "timeservers";
+/// The namespace of what each layer wants; what the strongest wants is in the types' own.
+pub const LAYERS: &str = "network-config";
 /// The only id of [`StatusSpec`].
 pub const STATUS: &str = "status";
 
@@ -100,6 +116,8 @@ crate::message! {
         12 slave_kind: String = "slaveKind",
         /// Where it is plugged in.
         13 bus_path: String = "busPath" omitempty,
+        /// Vendor and device.
+        14 pci_id: String = "pciID" omitempty,
         /// Its driver.
         15 driver: String = "driver" omitempty,
         /// Somebody is at the other end.
@@ -110,6 +128,18 @@ crate::message! {
         24 port: Code = "port",
         /// Whether both ends may speak at once.
         25 duplex: Code = "duplex",
+        /// As a VLAN.
+        26 vlan: VlanSpec = "vlan" omitempty,
+        /// As a switch.
+        27 bridge_master: BridgeMasterSpec = "bridgeMaster" omitempty,
+        /// As a bond.
+        28 bond_master: BondMasterSpec = "bondMaster" omitempty,
+        /// As a VRF.
+        33 vrf_master: VrfMasterSpec = "vrfMaster" omitempty,
+        /// As a tunnel.
+        29 wireguard: WireguardSpec = "wireguard" omitempty,
+        /// As one end of a cable.
+        34 veth: VethSpec = "veth" omitempty,
     }
 
     /// One of several ways to a destination.
@@ -204,6 +234,21 @@ crate::message! {
 }
 
 kinds! {
+    AddressSpecSpec: "AddressSpecs.net.talos.dev" in "network", [], [];
+    LinkSpecSpec: "LinkSpecs.net.talos.dev" in "network", [], [], sensitive;
+    RouteSpecSpec: "RouteSpecs.net.talos.dev" in "network", [], [];
+    RoutingRuleSpecSpec: "RoutingRuleSpecs.net.talos.dev" in "network", [], [];
+    HostnameSpecSpec: "HostnameSpecs.net.talos.dev" in "network", [], [];
+    ResolverSpecSpec: "ResolverSpecs.net.talos.dev" in "network", [],
+        ["Layer" = "{.layer}", "Resolvers" = "{.dnsServers}", "Search Domains" = "{.searchDomains}"];
+    TimeServerSpecSpec: "TimeServerSpecs.net.talos.dev" in "network", [], ["Timeservers" = "{.timeServers}", "UseNTS" = "{.useNTS}"];
+    OperatorSpecSpec: "OperatorSpecs.net.talos.dev" in "network", [], [], sensitive;
+    LinkAliasSpecSpec: "LinkAliasSpecs.net.talos.dev" in "network", [], ["Alias" = "{.alias}"];
+    StaticHostSpec: "StaticHosts.net.talos.dev" in "network", [], ["Addresses" = "{.addresses}"];
+    RoutingRuleStatusSpec: "RoutingRuleStatuses.net.talos.dev" in "network", ["routingrule", "routingrules"],
+        ["Src" = "{.src}", "Dst" = "{.dst}", "Table" = "{.table}", "Priority" = "{.priority}"];
+    TimeServerStatusSpec: "TimeServerStatuses.net.talos.dev" in "network", ["timeserver", "timeservers"],
+        ["Timeservers" = "{.timeServers}", "UseNTS" = "{.useNTS}"];
     AddressStatusSpec: "AddressStatuses.net.talos.dev" in "network", ["address", "addresses"],
         ["Address" = "{.address}", "Link" = "{.linkName}"];
     LinkStatusSpec: "LinkStatuses.net.talos.dev" in "network", ["link", "links"],

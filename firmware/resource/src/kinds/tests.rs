@@ -15,7 +15,7 @@ fn every_name_means_one_type() {
     }
     // What clients call ambiguous: short names of capitals only, and only those that are so in the reference, too.
     let ambiguous: Vec<_> = owners.into_iter().filter(|(_, kinds)| kinds.len() > 1).map(|(name, _)| name).collect();
-    assert_eq!(ambiguous, ["ms", "ns", "rs"]);
+    assert_eq!(ambiguous, ["as", "hs", "ls", "ms", "ns", "rrs", "rs", "tss"]);
 }
 
 #[test]
@@ -66,6 +66,18 @@ fn yaml_as_clients_read_it() {
 #[test]
 fn a_configuration_is_not_shown_by_accident() {
     assert_eq!(format!("{:?}", config("token: secret")), "MachineConfigSpec(13 bytes)");
+}
+
+#[test]
+fn a_bonds_link_says_so_without_a_section() {
+    let mut link = LinkSpecSpec { name: "eth1".into(), up: true, layer: ConfigLayer::Configuration, ..LinkSpecSpec::default() };
+    link.bond_slave = BondSlave { master_name: "bond0".into(), slave_index: 1 };
+    link.kind_of_hardware = link_type(1_u32);
+    let yaml = "name: eth1\nlogical: false\nup: true\nmtu: 0\nkind: ''\ntype: ether\nmasterName: bond0\nslaveIndex: 1\n\
+                layer: configuration\n";
+    check(&link, yaml);
+    link.wireguard.private_key = crate::SecretText("secret".to_owned().into());
+    assert!(!format!("{link:?}").contains("secret\""), "keys are not shown by accident");
 }
 
 #[test]

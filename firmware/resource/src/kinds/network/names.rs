@@ -27,6 +27,30 @@ codes! {
     duplex "Duplex" [0 "Half", 1 "Full", 255 "Unknown"];
     /// A table of routes.
     routing_table "" [0 "unspec", 253 "default", 254 "main", 255 "local"];
+    /// What a rule does with packets.
+    routing_rule_action "RoutingRuleAction" [0 "unspec", 1 "unicast", 6 "blackhole", 7 "unreachable", 8 "prohibit"];
+    /// How a VLAN's number is carried.
+    vlan_protocol "VLANProtocol" [0x8100 "802.1q", 0x88a8 "802.1ad"];
+    /// How a bond spreads packets.
+    bond_mode "BondMode" [
+        0 "balance-rr", 1 "active-backup", 2 "balance-xor", 3 "broadcast", 4 "802.3ad", 5 "balance-tlb", 6 "balance-alb",
+    ];
+    /// What a bond's hash is made of.
+    xmit_hash_policy "BondXmitHashPolicy" [0 "layer2", 1 "layer3+4", 2 "layer2+3", 3 "encap2+3", 4 "encap3+4"];
+    /// How often a bond's partner is asked to speak.
+    lacp_rate "LACPRate" [0 "slow", 1 "fast"];
+    /// Whose ARP answers a bond looks at.
+    arp_validate "ARPValidate" [0 "none", 1 "active", 2 "backup", 3 "all", 4 "filter", 5 "filter-active", 6 "filter-backup"];
+    /// How many of a bond's ARP targets must answer.
+    arp_all_targets "ARPAllTargets" [0 "any", 1 "all"];
+    /// When a bond's primary link takes over again.
+    primary_reselect "PrimaryReselect" [0 "always", 1 "better", 2 "failure"];
+    /// Whose hardware address a bond uses.
+    fail_over_mac "FailOverMAC" [0 "none", 1 "active", 2 "follow"];
+    /// How a bond chooses one of several partners.
+    ad_select "ADSelect" [0 "stable", 1 "bandwidth", 2 "count"];
+    /// Whether a bond speaks LACP unasked.
+    ad_lacp_active "ADLACPActive" [0 "off", 1 "on"];
     /// What a route does with packets.
     route_type "RouteType" [
         0 "unspec", 1 "unicast", 2 "local", 3 "broadcast", 4 "anycast", 5 "multicast", 6 "blackhole", 7 "unreachable", 8 "prohibit",
