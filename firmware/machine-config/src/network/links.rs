@@ -1,7 +1,7 @@
 //! Documents of links and of DHCP.
 
 use super::{
-    Address, Alias, Bridge, ClientId, Dhcp, Link, LinkKind, Route, VlanProtocol, Which,
+    Address, Alias, Bridge, ClientId, Dhcp, Expression, Link, LinkKind, Route, VlanProtocol, Which,
     bond::{Spelling, bond},
     values::hex_bytes,
 };
@@ -121,6 +121,12 @@ impl Taker {
             self.problems.add(node.line, "LinkAliasConfig.selector.match", "this is required: an expression about `link`");
             return None;
         };
-        Some(Alias { name, selector: word.to_owned() })
+        match Expression::parse(word) {
+            Ok(selector) => Some(Alias { name, selector }),
+            Err(problem) => {
+                self.problems.add(node.line, "LinkAliasConfig.selector.match", problem);
+                None
+            }
+        }
     }
 }

@@ -3,11 +3,12 @@
 //! Older settings and documents become the same values, [`Network`]: whoever acts on them need not know how they were
 //! written. `links` takes what all links have in common and each kind of link, `bond` and `wireguard` the two large
 //! kinds, `section` the main document's section, `names` names, servers and time, `routing` rules and routes without a
-//! link, `select` says which link is meant, `values` reads single values, `validate` looks at meanings.
+//! link, `select` and `expression` say which link is meant, `values` reads single values, `validate` looks at meanings.
 //!
 //! **Absent so far:** virtual addresses, probes, BGP, KubeSpan, the firewall, and settings of drivers (`EthernetConfig`).
 
 mod bond;
+mod expression;
 mod links;
 mod names;
 mod routing;
@@ -19,6 +20,8 @@ mod values;
 mod wireguard;
 
 pub use bond::{AdSelect, ArpAllTargets, ArpValidate, Bond, BondMode, FailOverMac, LacpRate, PrimaryReselect, XmitHashPolicy};
+pub use expression::{Expression, FIELDS, Value};
+pub use pki::Secret as Key;
 pub use select::{DeviceSelector, Which, glob};
 pub use types::{
     Address, Alias, AutoHostname, Blackhole, Bridge, ClientId, Dhcp, ExtraHost, Link, LinkKind, MAIN_TABLE, NameServer, NameServerProtocol,

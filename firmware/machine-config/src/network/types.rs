@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::{Bond, Which, Wireguard};
+use super::{Bond, Expression, Which, Wireguard};
 
 /// Number of the table of routes that is used when none is named (`RT_TABLE_MAIN`).
 pub const MAIN_TABLE: u32 = 254;
@@ -52,6 +52,17 @@ pub struct Network {
     pub time_servers: Vec<String>,
     /// They are asked over NTS.
     pub use_nts: bool,
+}
+
+impl Network {
+    /// Whether links are chosen by more than their names: what is behind them must be looked at.
+    #[must_use]
+    pub fn chooses_by_hardware(&self) -> bool {
+        let matching = |which: &Which| which.name().is_none();
+        !self.aliases.is_empty()
+            || self.dhcp.iter().any(|dhcp| matching(&dhcp.which))
+            || self.links.iter().any(|link| matching(&link.which) || link.ports.iter().any(matching))
+    }
 }
 
 /// A link.
@@ -215,7 +226,7 @@ pub struct Alias {
     /// The name; with `%d` a number for each link that matches.
     pub name: String,
     /// Which links.
-    pub selector: String,
+    pub selector: Expression,
 }
 
 /// A name server.

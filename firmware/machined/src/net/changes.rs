@@ -9,6 +9,8 @@ use rtnetlink::{
 };
 use tokio::time::{Instant, sleep_until};
 
+/// Groups of rules; the library has no names for them (`RTNLGRP_IPV4_RULE` is 8, `RTNLGRP_IPV6_RULE` 19).
+const RULES: u32 = 1 << 7 | 1 << 18;
 /// Messages are only counted, so a cut one is as good as a whole one.
 const BUFFER: usize = 4096;
 /// Changes closer together than this are one: pods coming and going make hundreds.
@@ -21,13 +23,13 @@ pub struct Changes {
 }
 
 impl Changes {
-    /// Subscribes to links, addresses and routes.
+    /// Subscribes to links, addresses, routes and rules.
     ///
     /// # Errors
     /// The socket's.
     pub fn open() -> io::Result<Self> {
         let mut socket = TokioSocket::new(NETLINK_ROUTE)?;
-        let groups = RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV4_ROUTE | RTMGRP_IPV6_IFADDR | RTMGRP_IPV6_ROUTE;
+        let groups = RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV4_ROUTE | RTMGRP_IPV6_IFADDR | RTMGRP_IPV6_ROUTE | RULES;
         socket.socket_mut().bind(&SocketAddr::new(0, groups))?;
         Ok(Self { socket, not_before: Instant::now() })
     }

@@ -74,6 +74,8 @@ pub struct IpArgument {
     pub hostname: Option<String>,
     /// Name servers.
     pub resolvers: Vec<IpAddr>,
+    /// The time server.
+    pub time_server: Option<String>,
 }
 
 /// Everything about the network on the command line.
@@ -117,12 +119,12 @@ impl IpArgument {
         let field = |index: usize| fields.get(index).map(String::as_str).filter(|text| !text.is_empty());
         let (first, second) = (field(0), field(1));
         if let (1, Some(method)) = (fields.len(), first.and_then(method)) {
-            return Ok(Self { device: None, method: method?, hostname: None, resolvers: Vec::new() });
+            return Ok(Self { device: None, method: method?, hostname: None, resolvers: Vec::new(), time_server: None });
         }
         // <device>:dhcp; with a server as second field there would be a gateway or netmask too.
         if let (2, Some(device), Some(method)) = (fields.len(), first, second.and_then(method)) {
             let device = Some(Selector::parse(device).ok_or_else(|| format!("`{device}` is not a device"))?);
-            return Ok(Self { device, method: method?, hostname: None, resolvers: Vec::new() });
+            return Ok(Self { device, method: method?, hostname: None, resolvers: Vec::new(), time_server: None });
         }
         if fields.len() > 10 {
             return Err("more than ten fields".to_owned());
@@ -141,7 +143,13 @@ impl IpArgument {
             (None, None) if field(6).is_some() => return Err("unknown kind of automatic configuration".to_owned()),
             (None, None) => Method::Dhcp,
         };
-        Ok(Self { device, method, hostname, resolvers })
+        let time_server = field(9)
+            .map(|text| match address(text) {
+                Err(_) if !self::hostname(text) => Err(format!("`{text}` is not a time server")),
+                _ => Ok(text.to_owned()),
+            })
+            .transpose()?;
+        Ok(Self { device, method, hostname, resolvers, time_server })
     }
 }
 

@@ -10,11 +10,16 @@ fn fixed_at(address: &str, gateway: Option<&str>) -> Method {
     Method::Static { address: address.parse().unwrap(), gateway: gateway.map(|text| text.parse().unwrap()) }
 }
 
+/// The tenth field, in these forms.
+fn time_of(value: &str) -> Option<String> {
+    value.split(':').nth(9).filter(|text| value.starts_with("10.0.2.15") && !text.is_empty()).map(str::to_owned)
+}
+
 #[track_caller]
 fn check(value: &str, device: Option<Selector>, method: Method, hostname: Option<&str>, resolvers: &[&str]) {
     let line = CommandLine::parse(&format!("quiet ip={value} ro"));
     let resolvers = resolvers.iter().map(|text| text.parse().unwrap()).collect();
-    let wanted = IpArgument { device, method, hostname: hostname.map(str::to_owned), resolvers };
+    let wanted = IpArgument { device, method, hostname: hostname.map(str::to_owned), resolvers, time_server: time_of(value) };
     assert_eq!(line.problems, Vec::<String>::new(), "{value}");
     assert_eq!(line.ip, [wanted], "{value}");
 }
@@ -107,6 +112,7 @@ proptest! {
             method: Method::Static { address: IpNet::new(address.into(), bits).unwrap(), gateway: None },
             hostname: Some(host),
             resolvers: vec![],
+            time_server: None,
         };
         prop_assert_eq!(line.ip, vec![wanted]);
     }

@@ -5,7 +5,12 @@
 //! that stays unanswered is broadcast, a plugged cable verifies the lease, a failing client is rebuilt with back-off. A
 //! lease is given up when it is refused or has run out, never because a server is silent.
 
-use std::{future::Future, net::Ipv4Addr, time::Duration};
+use std::{
+    future::Future,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    sync::Arc,
+    time::Duration,
+};
 
 use ipnet::Ipv4Net;
 use mozim::{DhcpV4Client, DhcpV4Config, DhcpV4Lease, DhcpV4State};
@@ -14,6 +19,8 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
+
+use machine_config::network::ClientId;
 
 use super::{cmdline, model::Lease};
 
@@ -29,6 +36,9 @@ const REBUILD: (Duration, Duration) = (Duration::from_secs(1), Duration::from_se
 /// The verification of a lease gives up on silent servers no sooner than after 3 + 7 + 15 + 31 s (its fixed schedule).
 /// One that ends sooner was refused.
 const SILENCE: Duration = Duration::from_secs(50);
+
+/// Type of client ids that hold a DUID (RFC 4361).
+const DUID: u8 = 255;
 
 /// Where a client is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,6 +62,12 @@ pub struct ClientError(#[from] mozim::DhcpError);
 
 /// A DHCP client of one link.
 pub trait Client: Send {
+    /// It does not see a refused renewal: after a while it is asked to verify.
+    const BLIND: bool;
+    /// The link's own address, when it is known; told before every start.
+    fn address(&mut self, link_local: Option<Ipv6Addr>) {
+        let _ = link_local;
+    }
     /// Forgets everything and looks for a server, introducing itself by `hostname`.
     fn discover(&mut self, hostname: Option<&str>) -> impl Future<Output = Result<(), ClientError>> + Send;
     /// Asks for an address that it had in an earlier life (INIT-REBOOT).
@@ -67,8 +83,8 @@ pub trait Client: Send {
 pub enum Event {
     /// A lease, new or renewed.
     Bound {
-        /// Kernel index of the link.
-        link: u32,
+        /// Who asked: id of the operator.
+        id: Arc<str>,
         /// What was granted.
         lease: Box<Lease>,
         /// When it runs out.
@@ -76,8 +92,8 @@ pub enum Event {
     },
     /// The lease is gone.
     Lost {
-        /// Kernel index of the link.
-        link: u32,
+        /// Who asked: id of the operator.
+        id: Arc<str>,
     },
 }
 
@@ -88,13 +104,15 @@ pub struct Conditions {
     pub carrier: bool,
     /// The node's own name, if it has one.
     pub hostname: Option<String>,
+    /// The link's own address, for clients that cannot do without (IPv6).
+    pub link_local: Option<Ipv6Addr>,
 }
 
 /// Keeps a client going until `stop`. It begins with the address that `recall` knows, if it knows one.
 pub async fn drive(
     mut client: impl Client,
     recall: impl Future<Output = Option<Ipv4Addr>> + Send,
-    link: u32,
+    id: Arc<str>,
     mut conditions: watch::Receiver<Conditions>,
     events: mpsc::Sender<Event>,
     stop: CancellationToken,
@@ -110,19 +128,20 @@ pub async fn drive(
             if conditions.wait_for(|now| now.carrier).await.is_err() {
                 return;
             }
-            let hostname = conditions.borrow_and_update().hostname.clone();
+            let Conditions { hostname, link_local, .. } = conditions.borrow_and_update().clone();
+            client.address(link_local);
             let start = match remembered.take() {
                 _ if until.is_some_and(|until| Instant::now() < until) => Start::Verify,
                 Some(address) => Start::Recall(address),
                 None => Start::Discover,
             };
             let ended = tokio::select! {
-                ended = attempt(&mut client, link, start, hostname.as_deref(), &events, &mut until) => Some(ended),
+                ended = attempt(&mut client, &id, start, hostname.as_deref(), &events, &mut until) => Some(ended),
                 changed = conditions.changed() => if changed.is_err() { return } else { None },
             };
             match ended {
                 Some(Err(error)) => {
-                    log::warn!("link {link}: {}, again in {} s", daemon::report(&error), rebuild.as_secs());
+                    log::warn!("{id}: {}, again in {} s", daemon::report(&error), rebuild.as_secs());
                     sleep(rebuild).await;
                     rebuild = (rebuild * 2).min(REBUILD.1);
                 }
@@ -147,9 +166,9 @@ enum Start {
 }
 
 /// From a start to the first failure; `Ok` when nobody listens any more.
-async fn attempt(
-    client: &mut impl Client,
-    link: u32,
+async fn attempt<C: Client>(
+    client: &mut C,
+    id: &Arc<str>,
     start: Start,
     hostname: Option<&str>,
     events: &mpsc::Sender<Event>,
@@ -166,7 +185,7 @@ async fn attempt(
     loop {
         let limit = match state {
             State::Requesting => REQUEST_LIMIT,
-            State::Renewing => renew_limit,
+            State::Renewing if C::BLIND => renew_limit,
             _ if recalling => RECALL_LIMIT,
             _ => Duration::MAX,
         };
@@ -186,11 +205,11 @@ async fn attempt(
                 let end = Instant::now() + lease.lifetime;
                 renew_limit = RENEW_LIMIT.min(lease.lifetime / 4);
                 *until = Some(end);
-                Event::Bound { link, lease: lease.clone(), until: end }
+                Event::Bound { id: Arc::clone(id), lease: lease.clone(), until: end }
             }
             State::Refused => {
                 *until = None;
-                Event::Lost { link }
+                Event::Lost { id: Arc::clone(id) }
             }
             _ => continue,
         };
@@ -206,6 +225,7 @@ pub struct Mozim {
     name: String,
     index: u32,
     mac: [u8; 6],
+    client_id: ClientId,
     /// Made when it is started: a client that is dropped closes its socket, and that blocks for a grace period of the kernel.
     client: Option<DhcpV4Client>,
     lease: Option<DhcpV4Lease>,
@@ -213,28 +233,39 @@ pub struct Mozim {
 }
 
 impl Mozim {
-    /// A client for a link; the client id is its hardware address. Nothing is sent yet.
+    /// A client for a link. Nothing is sent yet.
     ///
     /// # Errors
     /// [`ClientError`] when the crate does not take the link.
-    pub fn new(name: &str, index: u32, mac: [u8; 6]) -> Result<Self, ClientError> {
-        config(name, index, mac, None)?;
-        Ok(Self { name: name.to_owned(), index, mac, client: None, lease: None, verifying: None })
+    pub fn new(name: &str, index: u32, mac: [u8; 6], client_id: ClientId) -> Result<Self, ClientError> {
+        config(name, index, mac, &client_id, None)?;
+        Ok(Self { name: name.to_owned(), index, mac, client_id, client: None, lease: None, verifying: None })
     }
 
     async fn restart(&mut self, hostname: Option<&str>) -> Result<(), ClientError> {
         self.verifying = self.lease.is_some().then(Instant::now);
-        let config = config(&self.name, self.index, self.mac, hostname)?;
+        let config = config(&self.name, self.index, self.mac, &self.client_id, hostname)?;
         self.client = Some(DhcpV4Client::init(config, self.lease.clone()).await?);
         Ok(())
     }
 }
 
-fn config(name: &str, index: u32, mac: [u8; 6], hostname: Option<&str>) -> Result<DhcpV4Config, ClientError> {
+fn config(name: &str, index: u32, mac: [u8; 6], client_id: &ClientId, hostname: Option<&str>) -> Result<DhcpV4Config, ClientError> {
     let mut config = DhcpV4Config::new(name);
     config.set_iface_index(index);
     config.set_iface_mac_raw(&mac)?;
-    config.use_mac_as_client_id();
+    match client_id {
+        ClientId::None => {}
+        ClientId::Mac => {
+            config.use_mac_as_client_id();
+        }
+        ClientId::Duid(duid) => {
+            // RFC 4361 section 6.1: the link's number stands between type and identifier.
+            let mut id = index.to_be_bytes().to_vec();
+            id.extend(duid);
+            config.set_client_id(DUID, &id);
+        }
+    }
     if let Some(hostname) = hostname {
         config.set_host_name(hostname);
     }
@@ -242,6 +273,8 @@ fn config(name: &str, index: u32, mac: [u8; 6], hostname: Option<&str>) -> Resul
 }
 
 impl Client for Mozim {
+    const BLIND: bool = true;
+
     async fn discover(&mut self, hostname: Option<&str>) -> Result<(), ClientError> {
         self.lease = None;
         self.restart(hostname).await
@@ -284,31 +317,34 @@ impl Client for Mozim {
     }
 }
 
+/// A name, if it is one.
+pub(super) fn name(text: &str) -> Option<String> {
+    let text = text.trim_end_matches(['.', '\0']);
+    cmdline::hostname(text).then(|| text.to_owned())
+}
+
 /// What we use of a lease. Names that are not names are left out: they come from whoever answers on the wire.
 fn granted(lease: &DhcpV4Lease) -> Lease {
-    let name = |text: &String| {
-        let text = text.trim_end_matches(['.', '\0']);
-        cmdline::hostname(text).then(|| text.to_owned())
-    };
     // The mask's ones decide; one that is no mask is no reason to have no address.
     let prefix = lease.prefix_length();
     let address = Ipv4Net::new(lease.yiaddr, if prefix == 0 { 32 } else { prefix });
     let routes = lease.classless_routes.iter().flatten();
-    let mut search: Vec<String> = lease.domain_name.iter().filter_map(name).collect();
-    for domain in lease.domain_search.iter().flatten().filter_map(name) {
+    let mut search: Vec<String> = lease.domain_name.iter().filter_map(|text| name(text)).collect();
+    for domain in lease.domain_search.iter().flatten().filter_map(|text| name(text)) {
         if !search.contains(&domain) {
             search.push(domain);
         }
     }
     Lease {
-        address: address.unwrap_or_else(|_| lease.yiaddr.into()),
+        address: address.unwrap_or_else(|_| lease.yiaddr.into()).into(),
         routers: lease.gateways.clone().unwrap_or_default(),
         routes: routes.filter_map(|route| Some((Ipv4Net::new(route.destination, route.prefix_length).ok()?, route.router))).collect(),
-        resolvers: lease.dns_srvs.clone().unwrap_or_default(),
+        resolvers: lease.dns_srvs.iter().flatten().copied().map(IpAddr::V4).collect(),
         search,
-        hostname: lease.host_name.as_ref().and_then(name),
+        hostname: lease.host_name.as_deref().and_then(name),
+        time_servers: lease.ntp_srvs.iter().flatten().map(ToString::to_string).collect(),
         mtu: lease.mtu,
-        server: lease.srv_id,
+        server: lease.srv_id.into(),
         lifetime: Duration::from_secs(lease.lease_time_sec.into()),
     }
 }

@@ -9,6 +9,8 @@ struct Scripted {
 }
 
 impl Client for Scripted {
+    const BLIND: bool = true;
+
     async fn discover(&mut self, hostname: Option<&str>) -> Result<(), ClientError> {
         let _ = self.told.send(format!("discover {}", hostname.unwrap_or("-")));
         Ok(())
@@ -42,7 +44,8 @@ fn lease() -> Box<Lease> {
         search: vec![],
         hostname: None,
         mtu: None,
-        server: Ipv4Addr::LOCALHOST,
+        time_servers: vec![],
+        server: Ipv4Addr::LOCALHOST.into(),
         lifetime: Duration::from_secs(3600),
     })
 }
@@ -56,17 +59,23 @@ async fn check(script: Vec<Option<State>>, starts: &[&str], heard: &[&str]) {
 async fn check_with(remembered: Option<Ipv4Addr>, script: Vec<Option<State>>, starts: &[&str], heard: &[&str]) {
     let (told, mut telling) = mpsc::unbounded_channel();
     let (events, mut hearing) = mpsc::channel(16);
-    let (_conditions, receiver) = watch::channel(Conditions { carrier: true, hostname: Some("n1".to_owned()) });
+    let (_conditions, receiver) = watch::channel(Conditions { carrier: true, hostname: Some("n1".to_owned()), link_local: None });
     let stop = CancellationToken::new();
-    let task =
-        tokio::spawn(drive(Scripted { script: script.into(), told }, std::future::ready(remembered), 7, receiver, events, stop.clone()));
+    let task = tokio::spawn(drive(
+        Scripted { script: script.into(), told },
+        std::future::ready(remembered),
+        "dhcp4/eth0".into(),
+        receiver,
+        events,
+        stop.clone(),
+    ));
     for wanted in starts {
         assert_eq!(telling.recv().await.as_deref(), Some(*wanted));
     }
     for wanted in heard {
         let event = match hearing.recv().await {
-            Some(Event::Bound { link: 7, .. }) => "bound",
-            Some(Event::Lost { link: 7 }) => "lost",
+            Some(Event::Bound { id, .. }) if &*id == "dhcp4/eth0" => "bound",
+            Some(Event::Lost { id }) if &*id == "dhcp4/eth0" => "lost",
             other => panic!("{other:?}"),
         };
         assert_eq!(event, *wanted);
@@ -129,7 +138,8 @@ async fn a_cable_that_comes_back_verifies_and_none_at_all_waits() {
     let (conditions, receiver) = watch::channel(Conditions::default());
     let stop = CancellationToken::new();
     let script = vec![Some(State::Bound(lease()))].into();
-    let task = tokio::spawn(drive(Scripted { script, told }, std::future::ready(None), 7, receiver, events, stop.clone()));
+    let task =
+        tokio::spawn(drive(Scripted { script, told }, std::future::ready(None), "dhcp4/eth0".into(), receiver, events, stop.clone()));
     tokio::time::sleep(Duration::from_secs(3600)).await;
     assert!(telling.try_recv().is_err(), "no cable, no start");
     conditions.send_modify(|now| now.carrier = true);

@@ -7,25 +7,28 @@ use std::{
     time::Duration,
 };
 
+use machine_config::Network;
+use resource::kinds::network::{ConfigLayer, WireguardSpec};
 use tokio::{
     sync::{mpsc, watch},
     time::{Instant, sleep_until},
 };
-use tokio_util::sync::CancellationToken;
 
 use super::{
     Paths,
     changes::Changes,
+    clients::{Clients, Wish},
     cmdline::CommandLine,
-    config,
-    dhcp::{self, Conditions, Event, Mozim},
-    kernel::Kernel,
+    dhcp::Event,
+    kernel::{Kernel, Look},
+    layers::{self, Sources},
     memory::Memory,
-    model::{Actual, Lease, Link, Wanted},
+    model::{Actual, Lease, Link, mac_text},
     names::{self, Names},
-    plan::{self, Desired},
+    plan::{self, Action},
+    specs::{Merged, Specs},
 };
-use crate::node::{LinkStatus, NetworkStatus, Node};
+use crate::node::{LinkStatus, NetworkSpecs, NetworkStatus, Node};
 
 /// Leases in flight from the clients; they wait when it is full.
 const EVENTS: usize = 16;
@@ -56,19 +59,6 @@ pub(super) async fn run(node: Arc<Node>, paths: Paths) {
     }
 }
 
-/// A DHCP client's task, seen from here. Dropping it ends the task.
-struct ClientTask {
-    mac: [u8; 6],
-    conditions: watch::Sender<Conditions>,
-    stop: CancellationToken,
-}
-
-impl Drop for ClientTask {
-    fn drop(&mut self) {
-        self.stop.cancel();
-    }
-}
-
 struct Manager<'a> {
     node: &'a Arc<Node>,
     paths: &'a Paths,
@@ -76,15 +66,20 @@ struct Manager<'a> {
     changes: Changes,
     line: CommandLine,
     fallback: Option<String>,
-    leases: BTreeMap<u32, (Lease, Instant)>,
+    /// By id of the operator.
+    leases: BTreeMap<String, (Lease, Instant)>,
     memory: Memory,
     /// What the memory has been told.
     kept: BTreeMap<[u8; 6], Ipv4Addr>,
-    clients: BTreeMap<u32, ClientTask>,
-    sender: mpsc::Sender<Event>,
+    clients: Clients,
     receiver: mpsc::Receiver<Event>,
     logged: BTreeSet<String>,
     hostname: String,
+    /// Rules of ours were made: they are looked at from then on.
+    ruled: bool,
+    /// Names given to links, and what tunnels were told: the kernel does not tell who did it.
+    given_names: BTreeSet<(u32, String)>,
+    tunnels: BTreeMap<u32, WireguardSpec>,
     /// Ends the connection to the kernel with this manager.
     _connection: tokio_util::sync::DropGuard,
 }
@@ -102,6 +97,7 @@ impl<'a> Manager<'a> {
             log::warn!("kernel command line: {problem}");
         }
         let (sender, receiver) = mpsc::channel(EVENTS);
+        let memory = Memory::new(Arc::clone(node), paths.state.clone());
         Ok(Self {
             node,
             paths,
@@ -110,13 +106,15 @@ impl<'a> Manager<'a> {
             line,
             fallback: None,
             leases: BTreeMap::new(),
-            memory: Memory::new(Arc::clone(node), paths.state.clone()),
+            clients: Clients::new(Arc::clone(node), memory.clone(), sender),
+            memory,
             kept: BTreeMap::new(),
-            clients: BTreeMap::new(),
-            sender,
             receiver,
             logged: BTreeSet::new(),
             hostname: String::new(),
+            ruled: false,
+            given_names: BTreeSet::new(),
+            tunnels: BTreeMap::new(),
             _connection: connection.drop_guard(),
         })
     }
@@ -126,11 +124,10 @@ impl<'a> Manager<'a> {
         let mut config = self.node.config.subscribe();
         let mut pause = RETRY.0;
         loop {
-            let wanted = {
-                let status = config.borrow_and_update();
-                status.active.as_ref().map(|active| config::wanted(&active.config)).unwrap_or_default()
-            };
-            let settled = match self.round(&wanted).await {
+            let active = config.borrow_and_update().active.clone();
+            let none = Network::default();
+            let wanted = active.as_ref().map_or(&none, |active| active.config.network());
+            let settled = match self.round(wanted).await {
                 Ok(settled) => settled,
                 Err(error) => return error,
             };
@@ -154,44 +151,82 @@ impl<'a> Manager<'a> {
 
     fn event(&mut self, event: Event) {
         match event {
-            Event::Bound { link, lease, until } if self.clients.contains_key(&link) => {
-                let before = self.leases.insert(link, (*lease.clone(), until));
+            Event::Bound { id, lease, until } if self.clients.has(&id) => {
+                let before = self.leases.insert(id.to_string(), (*lease.clone(), until));
                 if before.is_none_or(|(old, _)| old != *lease) {
-                    log::info!("link {link}: {} from {} for {} s", lease.address, lease.server, lease.lifetime.as_secs());
+                    log::info!("{id}: {} from {} for {} s", lease.address, lease.server, lease.lifetime.as_secs());
                 }
             }
             // An event of a client that was ended since.
             Event::Bound { .. } => {}
-            Event::Lost { link } => {
-                log::warn!("link {link}: lease refused");
-                self.leases.remove(&link);
+            Event::Lost { id } => {
+                log::warn!("{id}: lease refused");
+                self.leases.remove(&*id);
             }
         }
     }
 
     /// One look at the kernel and what follows from it. `false` when a step failed and is to be tried again.
-    async fn round(&mut self, wanted: &Wanted) -> Result<bool, String> {
-        let actual = self.kernel.read().await.map_err(|error| daemon::report(&error).to_string())?;
+    async fn round(&mut self, config: &Network) -> Result<bool, String> {
+        let look = Look { rules: self.ruled || !config.rules.is_empty(), hardware: config.chooses_by_hardware() };
+        self.ruled = look.rules;
+        let mut actual = self.kernel.read(look).await.map_err(|error| daemon::report(&error).to_string())?;
+        self.forget_gone(&actual.links);
+        actual.given_names.clone_from(&self.given_names);
+        actual.tunnels.clone_from(&self.tunnels);
         let now = Instant::now();
-        self.leases.retain(|link, (lease, until)| {
+        self.leases.retain(|id, (lease, until)| {
             let good = now < *until;
             if !good {
-                log::warn!("link {link}: lease of {} has run out", lease.address);
+                log::warn!("{id}: lease of {} has run out", lease.address);
             }
             good
         });
-        let leases: BTreeMap<u32, Lease> = self.leases.iter().map(|(link, (lease, _))| (*link, lease.clone())).collect();
-        let desired = plan::desired(&actual.links, &self.line, wanted, &leases);
-        let mut settled = self.clients(&actual.links, &desired, wanted);
-        for action in plan::actions(&actual, &desired) {
-            if let Err(error) = self.kernel.act(&action).await {
-                settled = false;
-                self.complain(&daemon::report(&error).to_string());
+        let leases: BTreeMap<String, Lease> = self.leases.iter().map(|(id, (lease, _))| (id.clone(), lease.clone())).collect();
+        let fallback = self.fallback(&actual.links);
+        let sources = Sources { links: &actual.links, line: &self.line, config, leases: &leases, fallback: &fallback };
+        let specs = layers::all(&sources);
+        let merged = specs.merge();
+        let mut settled = self.ask(&actual, &specs, &merged);
+        let plan = plan::plan(&merged, &specs.aliases, &actual);
+        for conflict in plan.conflicts {
+            self.complain(&conflict);
+        }
+        for action in &plan.actions {
+            match self.kernel.act(action).await {
+                Ok(()) => self.done(action),
+                Err(error) => {
+                    settled = false;
+                    self.complain(&daemon::report(&error).to_string());
+                }
             }
         }
         self.remember();
-        settled &= self.publish(&actual, &desired, &leases, wanted);
+        settled &= self.publish(&actual, specs, merged);
         Ok(settled)
+    }
+
+    /// What was done to links that are gone is no more.
+    fn forget_gone(&mut self, links: &[Link]) {
+        let there = |index: u32| links.iter().any(|link| link.index == index);
+        self.given_names.retain(|(index, _)| there(*index));
+        self.tunnels.retain(|index, _| there(*index));
+    }
+
+    /// Notes what the kernel will not tell.
+    fn done(&mut self, action: &Action) {
+        match action {
+            Action::GiveName { link, name } => {
+                self.given_names.insert((*link, name.clone()));
+            }
+            Action::TakeName { link, name } => {
+                self.given_names.remove(&(*link, name.clone()));
+            }
+            Action::Tunnel { link, to, .. } => {
+                self.tunnels.insert(*link, (**to).clone());
+            }
+            _ => {}
+        }
     }
 
     /// Keeps the addresses of all leases for the next boot, once there is a place for them.
@@ -199,10 +234,10 @@ impl<'a> Manager<'a> {
         if !self.memory.ready() {
             return;
         }
-        for (index, (lease, _)) in &self.leases {
-            let (Some(client), address) = (self.clients.get(index), lease.address.addr()) else { continue };
-            if self.kept.insert(client.mac, address) != Some(address) {
-                self.node.tasks.spawn(self.memory.clone().keep(client.mac, address));
+        for (id, (lease, _)) in &self.leases {
+            let (Some(mac), IpAddr::V4(address)) = (self.clients.mac(id), lease.address.addr()) else { continue };
+            if self.kept.insert(mac, address) != Some(address) {
+                self.node.tasks.spawn(self.memory.clone().keep(mac, address));
             }
         }
     }
@@ -219,57 +254,30 @@ impl<'a> Manager<'a> {
     }
 
     /// Starts, informs and ends DHCP clients. `false` when one could not be started.
-    fn clients(&mut self, links: &[Link], desired: &BTreeMap<u32, Desired>, wanted: &Wanted) -> bool {
-        let hostname = names::own_hostname(&self.line, wanted).map(|name| name.split('.').next().unwrap_or(name).to_owned());
-        let asking = |link: &Link| desired.get(&link.index).is_some_and(|own| own.dhcp).then(|| link.ethernet()).flatten();
-        self.clients.retain(|index, task| links.iter().any(|link| link.index == *index && asking(link) == Some(task.mac)));
+    fn ask(&mut self, actual: &Actual, specs: &Specs, merged: &Merged) -> bool {
+        let hostname = names::own_hostname(specs);
+        let wishes = merged.operators.iter().filter_map(|(id, operator)| Wish::of(id, operator, actual, hostname.as_deref())).collect();
+        let problems = self.clients.follow(wishes);
         let clients = &self.clients;
-        self.leases.retain(|index, _| clients.contains_key(index));
-        let mut all = true;
-        for link in links {
-            let Some(mac) = asking(link) else { continue };
-            let conditions = Conditions { carrier: link.carrier, hostname: hostname.clone() };
-            if let Some(task) = self.clients.get(&link.index) {
-                task.conditions.send_if_modified(|old| std::mem::replace(old, conditions.clone()) != conditions);
-                continue;
-            }
-            match Mozim::new(&link.name, link.index, mac) {
-                Ok(client) => {
-                    let (sender, receiver) = watch::channel(conditions);
-                    let stop = self.node.stop.child_token();
-                    let recall = self.memory.clone().recall(mac);
-                    let task = dhcp::drive(client, recall, link.index, receiver, self.sender.clone(), stop.clone());
-                    self.node.tasks.spawn(task);
-                    self.clients.insert(link.index, ClientTask { mac, conditions: sender, stop });
-                }
-                Err(error) => {
-                    all = false;
-                    self.complain(&format!("{}: {}", link.name, daemon::report(&error)));
-                }
-            }
+        self.leases.retain(|id, _| clients.has(id));
+        for problem in &problems {
+            self.complain(problem);
         }
-        all
+        problems.is_empty()
     }
 
     /// Writes names to the kernel and the files, and everything to the node. `false` when a file could not be written.
-    fn publish(&mut self, actual: &Actual, desired: &BTreeMap<u32, Desired>, leases: &BTreeMap<u32, Lease>, wanted: &Wanted) -> bool {
-        let leases: Vec<&Lease> = leases.values().collect();
-        let fallback = self.fallback(&actual.links);
-        let names = names::choose(&self.line, wanted, &leases, &fallback);
-        let links = link_statuses(actual, desired);
+    fn publish(&mut self, actual: &Actual, specs: Specs, merged: Merged) -> bool {
+        let names = names::of(&merged);
+        let links = link_statuses(actual, &merged);
         let first = |v4: bool| links.iter().flat_map(|link| link.addresses.iter().map(ipnet::IpNet::addr)).find(|one| one.is_ipv4() == v4);
         let address = first(true).or_else(|| first(false));
-        let etc_files = self.write(&names, address, wanted);
+        let etc_files = self.write(&names, address, &specs);
         self.set_hostname(&names.hostname);
         let Names { hostname, domain, resolvers, search } = names;
         let status = NetworkStatus { hostname, domain, links, gateways: actual.gateways.clone(), resolvers, search, etc_files };
-        self.node.network.send_if_modified(|old| {
-            let news = *old != status;
-            if news {
-                *old = status;
-            }
-            news
-        });
+        replace(&self.node.network, status);
+        replace(&self.node.network_specs, NetworkSpecs { specs, merged });
         etc_files
     }
 
@@ -292,8 +300,8 @@ impl<'a> Manager<'a> {
         }
     }
 
-    fn write(&mut self, names: &Names, address: Option<IpAddr>, wanted: &Wanted) -> bool {
-        let files = [("resolv.conf", names::resolv_conf(names)), ("hosts", names::hosts(names, address, &wanted.hosts))];
+    fn write(&mut self, names: &Names, address: Option<IpAddr>, specs: &Specs) -> bool {
+        let files = [("resolv.conf", names::resolv_conf(names)), ("hosts", names::hosts(names, address, &specs.hosts))];
         let mut all = true;
         for (name, text) in files {
             if let Err(error) = names::replace(&self.paths.etc.join(name), &text) {
@@ -305,7 +313,7 @@ impl<'a> Manager<'a> {
     }
 
     fn set_hostname(&mut self, name: &str) {
-        if self.hostname == name {
+        if self.hostname == name || name.is_empty() {
             return;
         }
         match nix::unistd::sethostname(name) {
@@ -318,26 +326,38 @@ impl<'a> Manager<'a> {
     }
 }
 
-/// Links that are ours or carry an address, ours first.
-fn link_statuses(actual: &Actual, desired: &BTreeMap<u32, Desired>) -> Vec<LinkStatus> {
+/// Publishes a value if it is another one.
+fn replace<T: PartialEq>(subject: &watch::Sender<T>, value: T) {
+    subject.send_if_modified(|old| {
+        let news = *old != value;
+        if news {
+            *old = value;
+        }
+        news
+    });
+}
+
+/// Links that somebody wants something of or that carry an address, the former first.
+fn link_statuses(actual: &Actual, merged: &Merged) -> Vec<LinkStatus> {
     let mut statuses: Vec<(bool, LinkStatus)> = Vec::new();
     for link in actual.links.iter().filter(|link| !link.loopback) {
-        let own = desired.get(&link.index);
+        let own = merged.links.contains_key(&link.name);
         let addresses: Vec<_> =
             actual.addresses.iter().filter(|address| address.link == link.index && address.usable).map(|address| address.net).collect();
-        if own.is_none() && addresses.is_empty() {
+        if !own && addresses.is_empty() {
             continue;
         }
-        let dhcp = own.is_some_and(|own| own.dhcp);
-        let source = match own {
-            Some(_) if addresses.is_empty() => "",
-            Some(_) if dhcp => "dhcp",
-            Some(own) => own.source,
-            None => "",
+        let layer =
+            merged.addresses.values().find(|spec| spec.link_name == link.name && spec.address.is_some_and(|net| addresses.contains(&net)));
+        let source = match layer.map(|spec| spec.layer) {
+            Some(ConfigLayer::Operator) => "dhcp",
+            Some(ConfigLayer::Cmdline) => "cmdline",
+            Some(ConfigLayer::Configuration) => "config",
+            _ => "",
         };
-        let mac: Vec<_> = link.mac.iter().map(|octet| format!("{octet:02x}")).collect();
-        let status = LinkStatus { name: link.name.clone(), mac: mac.join(":"), up: link.carrier, addresses, source: source.to_owned() };
-        statuses.push((own.is_none(), status));
+        let status =
+            LinkStatus { name: link.name.clone(), mac: mac_text(&link.mac), up: link.carrier, addresses, source: source.to_owned() };
+        statuses.push((!own, status));
     }
     statuses.sort_by_key(|(foreign, _)| *foreign);
     statuses.into_iter().map(|(_, status)| status).collect()

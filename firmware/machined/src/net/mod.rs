@@ -1,20 +1,28 @@
 //! The network: links, addresses, routes, names.
 //!
-//! - [`start`] runs it all: one task that reads the kernel, decides and acts ([`manager`]), one DHCP client a link.
-//! - [`cmdline`], [`plan`] and [`names`] decide, as functions of values; [`kernel`], [`changes`] and [`dhcp`] touch the world.
+//! - [`start`] runs it all: one task that reads the kernel, decides and acts ([`manager`]), one DHCP client a link and family.
+//! - [`layers`] says what each source wants, [`specs`] who wins, [`plan`] the steps from what the kernel has; [`bond`],
+//!   [`cmdline`] and [`names`] are parts of that. All of them are functions of values.
+//! - [`kernel`], [`tunnel`], [`changes`], [`dhcp`], [`dhcp6`] and [`clients`] touch the world.
 //!
-//! Absent so far: DHCPv6, bonds, bridges, VLANs, name servers from router announcements, a lease kept over a reboot.
+//! Absent so far: name servers from router announcements, a lease kept over a reboot (the address is: [`memory`]), virtual
+//! addresses, settings of drivers.
 
+mod bond;
 pub(crate) mod changes;
+mod clients;
 pub mod cmdline;
-mod config;
 pub mod dhcp;
+pub mod dhcp6;
 pub(crate) mod kernel;
+pub mod layers;
 mod manager;
 mod memory;
 pub mod model;
 pub mod names;
 pub mod plan;
+pub mod specs;
+pub(crate) mod tunnel;
 
 use std::{path::PathBuf, sync::Arc};
 

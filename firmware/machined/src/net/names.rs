@@ -7,17 +7,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{
-    cmdline::CommandLine,
-    model::{Lease, Wanted},
-};
+use resource::kinds::network::ConfigLayer;
 
-/// The C library looks at no more name servers.
-const RESOLVERS: usize = 3;
-/// Name servers when nobody names one.
-const DEFAULT_RESOLVERS: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::new(1, 1, 1, 1)), IpAddr::V4(Ipv4Addr::new(8, 8, 8, 8))];
-/// Search domains beyond this are left out.
-const SEARCH: usize = 6;
+use super::specs::{Merged, Specs};
 
 /// Names of the node and of those it asks.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -40,47 +32,22 @@ impl Names {
     }
 }
 
-/// The name that the node has by itself: configuration, then command line. DHCP servers are told this one.
+/// The names that won.
 #[must_use]
-pub fn own_hostname<'a>(line: &'a CommandLine, wanted: &'a Wanted) -> Option<&'a str> {
-    let given = line.ip.iter().find_map(|argument| argument.hostname.as_deref());
-    wanted.hostname.as_deref().or(line.hostname.as_deref()).or(given)
+pub fn of(merged: &Merged) -> Names {
+    Names {
+        hostname: merged.hostname.hostname.clone(),
+        domain: merged.hostname.domainname.clone(),
+        resolvers: merged.resolvers.dns_servers.clone(),
+        search: merged.resolvers.search_domains.clone(),
+    }
 }
 
-/// Chooses: configuration, command line, DHCP (first link first), `fallback`.
+/// The name that the node has by itself and not from a lease or for want of another. DHCP servers are told this one.
 #[must_use]
-pub fn choose(line: &CommandLine, wanted: &Wanted, leases: &[&Lease], fallback: &str) -> Names {
-    let leased = || leases.iter().find_map(|lease| lease.hostname.as_deref());
-    let full = own_hostname(line, wanted).or_else(leased).unwrap_or(fallback);
-    let (hostname, domain) = full.split_once('.').unwrap_or((full, ""));
-    let mut resolvers = wanted.resolvers.clone();
-    if resolvers.is_empty() {
-        resolvers = line.ip.iter().flat_map(|argument| argument.resolvers.iter().copied()).collect();
-    }
-    if resolvers.is_empty() {
-        resolvers = leases.iter().flat_map(|lease| lease.resolvers.iter().copied().map(IpAddr::V4)).collect();
-    }
-    if resolvers.is_empty() {
-        resolvers = DEFAULT_RESOLVERS.to_vec();
-    }
-    let mut search = Vec::new();
-    let all = wanted.search.iter().chain(leases.iter().flat_map(|lease| &lease.search));
-    for name in all {
-        if search.len() < SEARCH && !search.contains(name) {
-            search.push(name.clone());
-        }
-    }
-    let mut unique = Vec::new();
-    resolvers.retain(|address| {
-        if unique.contains(address) {
-            false
-        } else {
-            unique.push(*address);
-            true
-        }
-    });
-    resolvers.truncate(RESOLVERS);
-    Names { hostname: hostname.to_owned(), domain: domain.to_owned(), resolvers, search }
+pub fn own_hostname(specs: &Specs) -> Option<String> {
+    let own = specs.hostnames.iter().filter(|spec| !matches!(spec.layer, ConfigLayer::Default | ConfigLayer::Operator));
+    own.max_by_key(|spec| spec.layer as u8).map(|spec| spec.hostname.clone())
 }
 
 /// `keelson-` and the last three octets of a hardware address.
@@ -148,55 +115,13 @@ pub fn replace(path: &Path, text: &str) -> Result<(), WriteError> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
-    fn lease(hostname: Option<&str>, resolvers: &[&str], search: &[&str]) -> Lease {
-        Lease {
-            address: "10.0.2.15/24".parse().unwrap(),
-            routers: vec![],
-            routes: vec![],
-            resolvers: resolvers.iter().map(|text| text.parse().unwrap()).collect(),
-            search: search.iter().map(|text| (*text).to_owned()).collect(),
-            hostname: hostname.map(str::to_owned),
-            mtu: None,
-            server: Ipv4Addr::UNSPECIFIED,
-            lifetime: Duration::from_secs(1),
-        }
-    }
-
-    #[track_caller]
-    fn check(line: &str, config: Option<&str>, dhcp: Option<&str>, wanted: &str) {
-        let wanted_config = Wanted { hostname: config.map(str::to_owned), ..Wanted::default() };
-        let lease = lease(dhcp, &[], &[]);
-        let names = choose(&CommandLine::parse(line), &wanted_config, &[&lease], "keelson-123456");
-        assert_eq!(names.full(), wanted, "{line} {config:?} {dhcp:?}");
-    }
-
     #[test]
-    fn the_strongest_name_wins() {
-        check("", None, None, "keelson-123456");
-        check("", None, Some("dhcp1"), "dhcp1");
-        check("ip=::::cmd1::dhcp", None, Some("dhcp1"), "cmd1");
-        check("ip=::::cmd1::dhcp talos.hostname=cmd2", None, Some("dhcp1"), "cmd2");
-        check("talos.hostname=cmd2", Some("node.example.com"), Some("dhcp1"), "node.example.com");
-    }
-
-    #[test]
-    fn resolvers_replace_and_search_domains_add_up() {
-        let one = lease(None, &["10.0.2.3", "10.0.2.3", "10.0.2.4"], &["a.example", "b.example"]);
-        let two = lease(None, &["10.0.3.3", "10.0.3.4"], &["b.example", "c.example"]);
-        let names = choose(&CommandLine::default(), &Wanted::default(), &[&one, &two], "n");
-        assert_eq!(
-            resolv_conf(&names),
-            "search a.example b.example c.example\nnameserver 10.0.2.3\nnameserver 10.0.2.4\nnameserver 10.0.3.3\n"
-        );
-        let wanted = Wanted { resolvers: vec!["9.9.9.9".parse().unwrap()], search: vec!["z".to_owned()], ..Wanted::default() };
-        let names = choose(&CommandLine::default(), &wanted, &[&one], "n");
-        assert_eq!(resolv_conf(&names), "search z a.example b.example\nnameserver 9.9.9.9\n");
-        let names = choose(&CommandLine::default(), &Wanted::default(), &[], "n");
-        assert_eq!(resolv_conf(&names), "nameserver 1.1.1.1\nnameserver 8.8.8.8\n");
+    fn resolv_conf_has_servers_and_domains() {
+        let names = Names { resolvers: vec!["10.0.2.3".parse().unwrap()], search: vec!["a.b".into(), "c".into()], ..Names::default() };
+        assert_eq!(resolv_conf(&names), "search a.b c\nnameserver 10.0.2.3\n");
+        assert_eq!(resolv_conf(&Names::default()), "");
     }
 
     #[test]

@@ -30,6 +30,8 @@ pub struct Node {
     pub network: watch::Sender<NetworkStatus>,
     /// The sequence that runs: written by `boot::sequencer`, but for `maintenance`, which its step writes.
     pub sequence: watch::Sender<sequence::Status>,
+    /// What is wanted of the network: written by `net`.
+    pub network_specs: watch::Sender<NetworkSpecs>,
     /// Stage and unmet conditions: written by `boot::readiness`.
     pub machine: watch::Sender<MachineStatus>,
     /// The active configuration, or why there is none: written by `config`.
@@ -60,6 +62,7 @@ impl Node {
             disk: watch::Sender::default(),
             network: watch::Sender::default(),
             sequence: watch::Sender::default(),
+            network_specs: watch::Sender::default(),
             machine: watch::Sender::default(),
             config: watch::Sender::default(),
             api: watch::Sender::default(),

@@ -143,6 +143,15 @@ impl NetworkStatus {
     }
 }
 
+/// The network as it is wanted.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct NetworkSpecs {
+    /// By each layer.
+    pub specs: crate::net::specs::Specs,
+    /// By the strongest.
+    pub merged: crate::net::specs::Merged,
+}
+
 /// A network link.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LinkStatus {
@@ -154,7 +163,7 @@ pub struct LinkStatus {
     pub up: bool,
     /// Addresses other than link-local ones.
     pub addresses: Vec<IpNet>,
-    /// Where the addresses came from: `dhcp`, `cmdline`; empty when none.
+    /// Where the addresses came from: `dhcp`, `cmdline`, `config`; empty when none.
     pub source: String,
 }
 

@@ -2,7 +2,7 @@
 //!
 //! [`Resources`] is empty until it is first asked for or the API has had its first answers: boot has no time for it.
 //! Then a reconciler a subject writes down what [`crate::node`] says: [`mirror`] drives them, `network`, `runtime`,
-//! `config`, `block` say what becomes of a subject (pure). [`listener`] drives those that read the kernel when it speaks
+//! `config`, `block` say what becomes of a subject (pure); `specs` does so for what is wanted of the network. [`listener`] drives those that read the kernel when it speaks
 //! (`disks`, `modules`); [`kernel`] does so for links, addresses and routes.
 
 mod block;
@@ -14,6 +14,7 @@ mod mirror;
 mod modules;
 mod network;
 mod runtime;
+mod specs;
 
 use std::{sync::OnceLock, time::Duration};
 
@@ -71,6 +72,7 @@ fn fill(runtime: &mut Runtime, node: &Node) -> Result<(), FillError> {
     runtime.add(runtime::services(node))?;
     runtime.add(network::status(node))?;
     runtime.add(network::addresses(node))?;
+    runtime.add(specs::reconciler(node))?;
     runtime.add(kernel::KernelNetwork::default())?;
     runtime.add(config::reconciler(node))?;
     runtime.add(block::reconciler(node))?;

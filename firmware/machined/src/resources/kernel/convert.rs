@@ -6,18 +6,22 @@ use ipnet::IpNet;
 use resource::{
     HardwareAddress,
     kinds::network::{
-        AddressStatusSpec, LinkStatusSpec, RouteNextHop, RouteStatusSpec, address_flags, duplex, family, link_flags, link_type,
-        operational_state, port, route_flags, route_protocol, route_type, routing_table, scope,
+        AddressStatusSpec, LinkStatusSpec, RouteNextHop, RouteStatusSpec, RoutingRuleStatusSpec, address_flags, duplex, family, link_flags,
+        link_type, operational_state, port, route_flags, route_protocol, route_type, routing_rule_action, routing_table, scope,
     },
 };
 use rtnetlink::packet_route::{
-    AddressFamily,
     address::{AddressAttribute, AddressMessage},
     link::{LinkAttribute, LinkInfo, LinkMessage, Prop},
-    route::{RouteAttribute, RouteHeader, RouteMessage, RouteMetric, RouteNextHop as Hop, RouteVia},
+    route::{RouteAttribute, RouteMessage, RouteMetric, RouteNextHop as Hop, RouteVia},
+    rule::RuleMessage,
 };
 
-use crate::net::kernel::ip;
+use crate::net::{
+    kernel::{details, ip, rule as own_rule},
+    model::{INET, INET6},
+    specs::{route_id, rule_id},
+};
 
 /// `DUPLEX_UNKNOWN` and `PORT_OTHER` of `ethtool.h`: nothing is known.
 const UNKNOWN: u32 = 255;
@@ -29,6 +33,8 @@ pub(super) struct Device {
     pub(super) bus_path: String,
     /// Its driver.
     pub(super) driver: String,
+    /// Vendor and device; empty when it is not on PCI.
+    pub(super) pci_id: String,
     /// Megabits a second; 0 when not known.
     pub(super) speed: i64,
     /// `half`, `full` or anything.
@@ -53,6 +59,7 @@ pub(super) fn link(message: &LinkMessage, device: &Device) -> LinkStatusSpec {
         operational_state: operational_state(0_u32),
         bus_path: device.bus_path.clone(),
         driver: device.driver.clone(),
+        pci_id: device.pci_id.clone(),
         speed_megabits: device.speed,
         port: port(UNKNOWN),
         duplex: duplex(match device.duplex.as_str() {
@@ -78,15 +85,52 @@ pub(super) fn link(message: &LinkMessage, device: &Device) -> LinkStatusSpec {
             LinkAttribute::Controller(index) => spec.master_index = *index,
             LinkAttribute::OperState(state) => spec.operational_state = operational_state(u8::from(*state)),
             LinkAttribute::Carrier(carrier) => spec.link_state = *carrier != 0,
-            LinkAttribute::LinkInfo(infos) => infos.iter().for_each(|info| match info {
-                LinkInfo::Kind(kind) => spec.kind = kind.to_string(),
-                LinkInfo::PortKind(kind) => spec.slave_kind = kind.to_string(),
-                _ => {}
-            }),
+            LinkAttribute::LinkInfo(infos) => kind(infos, &mut spec),
             _ => {}
         }
     }
     spec
+}
+
+/// What made it and what it is part of, with what the kernel says about either.
+fn kind(infos: &[LinkInfo], spec: &mut LinkStatusSpec) {
+    let (kind, details) = details(infos);
+    (spec.kind, spec.vlan, spec.bond_master) = (kind, details.vlan, details.bond);
+    (spec.bridge_master, spec.vrf_master) = (details.bridge, details.vrf);
+    for info in infos {
+        if let LinkInfo::PortKind(kind) = info {
+            spec.slave_kind = kind.to_string();
+        }
+    }
+}
+
+/// What a link says of others by their numbers, said by their names.
+pub(super) fn name_others(spec: &mut LinkStatusSpec, names: &BTreeMap<u32, String>) {
+    let name = |index: u32| names.get(&index).cloned().unwrap_or_default();
+    if spec.kind == "veth" {
+        spec.veth.peer_name = name(spec.link_index);
+    }
+    if let Some(primary) = spec.bond_master.primary_index {
+        spec.bond_master.primary = name(primary);
+    }
+}
+
+/// A rule with its id.
+pub(super) fn rule(message: &RuleMessage) -> (String, RoutingRuleStatusSpec) {
+    let (rule, _) = own_rule(message);
+    let spec = RoutingRuleStatusSpec {
+        family: family(if rule.six { INET6 } else { INET }),
+        source: rule.source,
+        destination: rule.destination,
+        table: routing_table(rule.table),
+        priority: rule.priority,
+        action: routing_rule_action(rule.action),
+        iif_name: rule.iif,
+        oif_name: rule.oif,
+        fw_mark: rule.mark,
+        fw_mask: rule.mask,
+    };
+    (rule_id(spec.family, spec.priority), spec)
 }
 
 /// An address with its id; nothing for one without an address.
@@ -151,19 +195,8 @@ pub(super) fn route(message: &RouteMessage, names: &BTreeMap<u32, String>) -> (S
         }
     }
     spec.table = routing_table(table);
-    (route_id(&spec, header), spec)
-}
-
-/// As clients know routes: `inet4/10.0.2.2//1024`, with the table in front when it is not the main one, and with the link
-/// for IPv6, which has the same route on several.
-fn route_id(spec: &RouteStatusSpec, header: &RouteHeader) -> String {
-    let text = |part: Option<String>| part.unwrap_or_default();
-    let table = if spec.table.number == u32::from(RouteHeader::RT_TABLE_MAIN) { String::new() } else { format!("{}/", spec.table.name()) };
-    let six = header.address_family == AddressFamily::Inet6;
-    let link = if six { format!("{}/", spec.out_link_name) } else { String::new() };
-    let gateway = text(spec.gateway.map(|gateway| gateway.to_string()));
-    let destination = text(spec.destination.map(|destination| destination.to_string()));
-    format!("{table}{link}{}/{gateway}/{destination}/{}", spec.family.name(), spec.priority)
+    let id = route_id(spec.family, spec.table, &spec.out_link_name, spec.gateway, spec.destination, spec.priority);
+    (id, spec)
 }
 
 fn next_hop(hop: &Hop, out_link_name: String) -> RouteNextHop {

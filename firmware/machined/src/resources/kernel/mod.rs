@@ -1,19 +1,24 @@
-//! Links, addresses and routes as the kernel has them, whoever made them.
+//! Links, addresses, routes and rules as the kernel has them, whoever made them.
 
 mod convert;
 
 use std::{collections::BTreeMap, path::Path};
 
 use reconcile::{Context, Declaration, Failure, Output, Reconciler, Task};
-use resource::kinds::network::{AddressStatusSpec, LinkStatusSpec, RouteStatusSpec};
+use resource::kinds::network::{AddressStatusSpec, LinkStatusSpec, RouteStatusSpec, RoutingRuleStatusSpec, WireguardSpec};
 use rtnetlink::{Handle, packet_route::link::LinkMessage};
 use tokio_util::task::AbortOnDropHandle;
 
-use self::convert::{Device, address, link, link_name, route};
+use self::convert::{Device, address, link, link_name, name_others, route, rule};
 use crate::net::{
     changes::Changes,
-    kernel::{Dump, dump},
+    kernel::{Dump, dump, dump_rules, hardware},
+    model::Hardware,
+    tunnel,
 };
+
+/// Kind of links that say more over generic netlink.
+const TUNNEL: &str = "wireguard";
 
 /// Where the kernel says more about links.
 const SYS_NET: &str = "/sys/class/net";
@@ -52,10 +57,22 @@ impl KernelNetwork {
         };
         let ears = self.ears.insert(ears);
         let Dump { links, addresses, routes } = dump(&ears.handle).await?;
+        let rules = dump_rules(&ears.handle).await?;
         let names: BTreeMap<u32, String> = links.iter().map(|message| (message.header.index, link_name(message).to_owned())).collect();
         // A driver may take its time to say how fast its link is.
-        let described = tokio::task::spawn_blocking(move || links.iter().map(describe).collect()).await?;
+        let mut described: BTreeMap<_, _> = tokio::task::spawn_blocking(move || links.iter().map(describe).collect()).await?;
+        for link in described.values_mut() {
+            name_others(link, &names);
+            if link.kind == TUNNEL {
+                link.wireguard = tunnel::read(link.index).await.unwrap_or_else(|error| {
+                    // It may be gone by now; if not, the next change brings another look.
+                    log::debug!(target: "resources", "tunnel {}: {}", link.index, daemon::report(&error));
+                    WireguardSpec::default()
+                });
+            }
+        }
         keep::<LinkStatusSpec>(context, described)?;
+        keep::<RoutingRuleStatusSpec>(context, rules.iter().map(rule).collect())?;
         keep::<AddressStatusSpec>(context, addresses.iter().filter_map(|message| address(message, &names)).collect())?;
         keep::<RouteStatusSpec>(context, routes.iter().map(|message| route(message, &names)).collect())
     }
@@ -82,11 +99,12 @@ fn describe(message: &LinkMessage) -> (String, LinkStatusSpec) {
 /// What sysfs says of a link; nothing of one that is gone by now.
 fn device(sys_net: &Path, name: &str) -> Device {
     let folder = sys_net.join(name);
-    let base = |path: &str| std::fs::canonicalize(folder.join(path)).ok()?.file_name().map(|name| name.to_string_lossy().into_owned());
     let text = |path: &str| std::fs::read_to_string(folder.join(path)).ok();
+    let Hardware { bus_path, driver, pci_id, .. } = hardware(sys_net, name);
     Device {
-        bus_path: base("device").unwrap_or_default(),
-        driver: base("device/driver").unwrap_or_default(),
+        bus_path,
+        driver,
+        pci_id,
         // A link that is down, or has no speed, does not answer or says -1.
         speed: text("speed").and_then(|speed| speed.trim().parse().ok()).filter(|speed| *speed > 0).unwrap_or(0),
         duplex: text("duplex").map(|duplex| duplex.trim().to_owned()).unwrap_or_default(),
@@ -95,8 +113,12 @@ fn device(sys_net: &Path, name: &str) -> Device {
 
 impl Reconciler for KernelNetwork {
     fn declaration(&self) -> Declaration {
-        let outputs =
-            vec![Output::exclusive::<LinkStatusSpec>(), Output::exclusive::<AddressStatusSpec>(), Output::exclusive::<RouteStatusSpec>()];
+        let outputs = vec![
+            Output::exclusive::<LinkStatusSpec>(),
+            Output::exclusive::<AddressStatusSpec>(),
+            Output::exclusive::<RouteStatusSpec>(),
+            Output::exclusive::<RoutingRuleStatusSpec>(),
+        ];
         Declaration { name: "network.kernel", inputs: Vec::new(), outputs }
     }
 

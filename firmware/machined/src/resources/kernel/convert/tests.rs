@@ -7,6 +7,8 @@ use rtnetlink::packet_route::{
     route::{RouteAddress, RouteProtocol, RouteScope, RouteType},
 };
 
+use rtnetlink::packet_route::AddressFamily;
+
 use super::*;
 
 fn names() -> BTreeMap<u32, String> {
@@ -33,10 +35,16 @@ fn a_link() {
         LinkAttribute::PropList(vec![Prop::AltIfName("lan".into())]),
         LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Vlan)]),
     ];
-    let device = Device { bus_path: "virtio0".into(), driver: "virtio_net".into(), speed: 10_000, duplex: "full".into() };
+    let device = Device {
+        bus_path: "virtio0".into(),
+        driver: "virtio_net".into(),
+        pci_id: "1AF4:1000".into(),
+        speed: 10_000,
+        duplex: "full".into(),
+    };
     assert_eq!(link_name(&message), "eth0");
     let expect = "altNames:\n- lan\nindex: 2\ntype: ether\nlinkIndex: 0\nflags: UP,RUNNING\nhardwareAddr: 52:54:00:12:34:56\npermanentAddr: ''\n\
-                  broadcastAddr: ''\nmtu: 1500\nqueueDisc: fq_codel\noperationalState: up\nkind: vlan\nslaveKind: ''\nbusPath: virtio0\n\
+                  broadcastAddr: ''\nmtu: 1500\nqueueDisc: fq_codel\noperationalState: up\nkind: vlan\nslaveKind: ''\nbusPath: virtio0\npciID: 1AF4:1000\n\
                   driver: virtio_net\nlinkState: true\nspeedMbit: 10000\nport: Other\nduplex: Full\n";
     assert_eq!(yaml(&link(&message, &device)), expect);
     let bare = yaml(&link(&LinkMessage::default(), &Device::default()));
