@@ -14,6 +14,7 @@
 mod check;
 mod endpoint;
 mod generate;
+mod host;
 pub mod network;
 mod problem;
 mod quote;
@@ -26,9 +27,10 @@ mod validate;
 mod view;
 
 pub use generate::{DEFAULT_INSTALL_DISK, DEFAULT_INSTALL_IMAGE, GenerateError, GenerateInput, Generated, generate};
+pub use host::{DefaultAction, Host, Ingress, IngressRule, KernelModule, Peers, Ports, Protocol, Time};
 pub use network::{AutoHostname, Network};
 pub use problem::{Problem, Problems};
-pub use view::{Cluster, Config, Install, MachineType, Parsed, Time, Warning, summary};
+pub use view::{Cluster, Config, Install, MachineType, Parsed, Warning, summary};
 
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,8 @@
 //! What a plain scalar means where a field has a type: the rules of the decoder that these configurations are
 //! written for. It is more lenient than YAML 1.2: old octal, `yes` and `no`, digits with underscores.
 
+use std::time::Duration;
+
 /// A truth value.
 pub(crate) fn boolean(text: &str) -> Option<bool> {
     match text {
@@ -32,24 +34,39 @@ pub(crate) fn integer(text: &str) -> Option<i128> {
 
 /// A span such as `1h30m` or `1.5s`; `0` alone is allowed.
 pub(crate) fn is_duration(text: &str) -> bool {
-    let mut rest = text.strip_prefix(['+', '-']).unwrap_or(text);
+    span(text).is_some()
+}
+
+/// A span that is not negative; a whole number without a unit is nanoseconds.
+pub(crate) fn duration(text: &str) -> Option<Duration> {
+    let seconds = span(text).or_else(|| integer(text).map(|nanoseconds| nanoseconds as f64 / 1e9))?;
+    Duration::try_from_secs_f64(seconds).ok()
+}
+
+/// A span in seconds.
+fn span(text: &str) -> Option<f64> {
+    const UNITS: [(&str, f64); 8] =
+        [("ns", 1e-9), ("us", 1e-6), ("µs", 1e-6), ("μs", 1e-6), ("ms", 1e-3), ("s", 1.0), ("m", 60.0), ("h", 3600.0)];
+    let (sign, mut rest) = match text.strip_prefix('-') {
+        Some(rest) => (-1.0, rest),
+        None => (1.0, text.strip_prefix('+').unwrap_or(text)),
+    };
     if rest == "0" {
-        return true;
+        return Some(0.0);
     }
-    let mut parts = 0;
+    let mut seconds = None;
     while !rest.is_empty() {
         let number = rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.').len();
         let (digits, after) = rest.split_at(number);
-        if digits.is_empty() || digits == "." || digits.matches('.').count() > 1 {
-            return false;
+        if digits.is_empty() || digits == "." {
+            return None;
         }
-        let Some(unit) = ["ns", "us", "µs", "μs", "ms", "s", "m", "h"].iter().find(|unit| after.starts_with(**unit)) else {
-            return false;
-        };
+        let (unit, factor) = UNITS.iter().find(|(unit, _)| after.starts_with(unit))?;
+        let value: f64 = digits.parse().ok()?;
+        seconds = Some(seconds.unwrap_or(0.0) + value * factor);
         rest = &after[unit.len()..];
-        parts += 1;
     }
-    parts > 0
+    seconds.map(|seconds: f64| sign * seconds)
 }
 
 #[cfg(test)]
@@ -87,6 +104,23 @@ mod tests {
         }
         for text in ["", "1", "s", "1d", "1s5", "1..2s", "-", "1 s", "."] {
             assert!(!is_duration(text), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn spans_are_times() {
+        let ms = Duration::from_millis;
+        for (text, wanted) in [
+            ("1h30m", Some(ms(5_400_000))),
+            ("1.5s", Some(ms(1500))),
+            ("100ms", Some(ms(100))),
+            ("0", Some(ms(0))),
+            ("2000000", Some(ms(2))),
+            ("-2m", None),
+            ("99999999999999999999h", None),
+            ("soon", None),
+        ] {
+            assert_eq!(duration(text), wanted, "{text:?}");
         }
     }
 }

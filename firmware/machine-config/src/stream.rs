@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use crate::{
     Problems, Warning,
     check::Checker,
-    network,
+    host, network,
     schema::Schema,
     tree::{self, Node},
 };
@@ -28,6 +28,8 @@ pub(crate) struct Stream {
     pub documents: HashMap<String, Node>,
     /// Those of [`network::KINDS`] with their kinds, in the order of the text.
     pub network: Vec<(String, Node)>,
+    /// Those of [`host::KINDS`], in the order of the text.
+    pub host: Vec<Node>,
     pub problems: Problems,
     pub warnings: Vec<Warning>,
 }
@@ -39,7 +41,7 @@ pub(crate) fn read(text: &str) -> Stream {
     let schema = Schema::load();
     let mut checker = Checker::new(&schema, problems);
     let mut seen: HashMap<String, usize> = HashMap::new();
-    let (mut main, mut taken, mut network) = (None, HashMap::new(), Vec::new());
+    let (mut main, mut taken, mut network, mut host) = (None, HashMap::new(), Vec::new(), Vec::new());
     for node in documents {
         let kind = node.get("kind").and_then(Node::text).unwrap_or_default().to_owned();
         let Some(identity) = document(&mut checker, &node, &kind) else { continue };
@@ -49,11 +51,17 @@ pub(crate) fn read(text: &str) -> Stream {
             main = Some(node);
         } else if TAKEN.contains(&kind.as_str()) {
             taken.insert(kind, node);
-        } else if network::KINDS.contains(&kind.as_str()) {
-            network.push((kind, node));
+        } else {
+            // One document may be of interest to both.
+            if host::KINDS.contains(&kind.as_str()) {
+                host.push(node.clone());
+            }
+            if network::KINDS.contains(&kind.as_str()) {
+                network.push((kind, node));
+            }
         }
     }
-    Stream { main, documents: taken, network, problems: checker.problems, warnings: checker.warnings }
+    Stream { main, documents: taken, network, host, problems: checker.problems, warnings: checker.warnings }
 }
 
 /// Checks one document; returns what it is, for finding doubles. `None` when it cannot be told what it is.

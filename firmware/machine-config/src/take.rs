@@ -5,9 +5,11 @@ use std::{collections::BTreeMap, str::FromStr};
 use pki::{AuthorityPem, Secret};
 
 use crate::{
-    AutoHostname, Network, Problems, scalar,
+    AutoHostname, Network, Problems,
+    host::Host,
+    scalar,
     tree::Node,
-    view::{Cluster, Config, Install, MachineType, Time},
+    view::{Cluster, Config, Install, MachineType},
 };
 
 /// Takes typed values out of the tree and notes what cannot be.
@@ -45,10 +47,6 @@ impl Taker {
         let network = machine.get("network").map_or_else(Network::default, |node| self.network(node));
         let mut network = network;
         network.time_servers = texts(machine.get("time").and_then(|time| time.get("servers")));
-        let time = machine.get("time").map_or_else(Time::default, |node| Time {
-            disabled: flag(node.get("disabled")).unwrap_or(false),
-            servers: texts(node.get("servers")),
-        });
         let install = machine.get("install").map(|node| Install {
             disk: text(node.get("disk")),
             image: text(node.get("image")),
@@ -62,10 +60,8 @@ impl Taker {
             accepted_cas,
             cert_sans,
             network,
-            time,
+            host: Host::default(),
             install,
-            sysctls: map(machine.get("sysctls")),
-            sysfs: map(machine.get("sysfs")),
             cluster,
         })
     }
@@ -235,7 +231,7 @@ pub(crate) fn number(node: Option<&Node>) -> Option<u32> {
     scalar::integer(node?.text()?).and_then(|number| number.try_into().ok())
 }
 
-fn map(node: Option<&Node>) -> BTreeMap<String, String> {
+pub(crate) fn map(node: Option<&Node>) -> BTreeMap<String, String> {
     let entries = node.map_or(&[][..], Node::entries);
     entries.iter().filter_map(|entry| Some((entry.key.clone(), entry.value.text()?.to_owned()))).collect()
 }

@@ -277,3 +277,61 @@ fn generated_once() -> &'static str {
     static TEXT: OnceLock<String> = OnceLock::new();
     TEXT.get_or_init(|| generated().controlplane.expose().to_owned())
 }
+
+#[test]
+fn the_host_is_taken_from_either_place() {
+    let older = "  time:\n    servers: [ntp.example.org, \"10.0.2.2:4123\"]\n    bootTimeout: 2m0s\n  sysctls:\n    vm.swappiness: 10\n\
+                 \x20 kernel:\n    modules:\n      - name: nbd\n        parameters: [nbds_max=4]\n";
+    let documents = "---\napiVersion: v1alpha1\nkind: NetworkDefaultActionConfig\ningress: block\n\
+                     ---\napiVersion: v1alpha1\nkind: NetworkRuleConfig\nname: zz\nportSelector:\n  ports: [6443, 30000-32767]\n  protocol: tcp\n\
+                     ingress:\n  - subnet: 10.0.0.7/8\n    except: 10.1.0.0/16\n  - subnet: fd00::/8\n\
+                     ---\napiVersion: v1alpha1\nkind: NetworkRuleConfig\nname: ping\nportSelector:\n  protocol: icmpv6\ningress:\n  - subnet: ::/0\n\
+                     ---\napiVersion: v1alpha1\nkind: SysfsConfig\nparams:\n  block.sda.queue.scheduler: none\n\
+                     ---\napiVersion: v1alpha1\nkind: KernelModuleConfig\nname: dummy\n";
+    let Parsed { config, warnings } = good(&small(older, documents));
+    assert!(warnings.iter().all(|warning| warning.path == "cluster"), "{warnings:?}");
+    assert_eq!(config.time().servers, ["ntp.example.org", "10.0.2.2:4123"]);
+    assert_eq!((config.time().boot_timeout, config.time().disabled), (Some(Duration::from_secs(120)), false));
+    assert_eq!(config.sysctls()["vm.swappiness"], "10");
+    assert_eq!(config.sysfs()["block.sda.queue.scheduler"], "none");
+    let modules: Vec<_> = config.kernel_modules().iter().map(|module| (module.name.as_str(), module.parameters.len())).collect();
+    assert_eq!(modules, [("nbd", 1), ("dummy", 0)]);
+    assert_eq!(config.ingress().default_action, DefaultAction::Block);
+    let [ping, web] = &config.ingress().rules[..] else { panic!("{:?}", config.ingress()) };
+    assert_eq!((ping.name.as_str(), ping.protocol, ping.ports.len()), ("ping", Protocol::Icmpv6, 0));
+    assert_eq!(web.ports, [Ports { first: 6443, last: 6443 }, Ports { first: 30000, last: 32767 }]);
+    assert_eq!(web.peers[0], Peers { subnet: "10.0.0.0/8".parse().unwrap(), except: "10.1.0.0/16".parse().ok() });
+
+    let newer = "---\napiVersion: v1alpha1\nkind: TimeSyncConfig\nenabled: false\nbootTimeout: 10s\nntp:\n  servers: [a.example]\n\
+                 ---\napiVersion: v1alpha1\nkind: SysctlConfig\nparams:\n  net/ipv4/conf/eth0.100/rp_filter: \"2\"\n";
+    let config = good(&small("", newer)).config;
+    assert_eq!((config.time().disabled, config.time().servers.len()), (true, 1));
+    assert_eq!(config.sysctls().len(), 1);
+    assert_eq!(*good(&small("", "")).config.ingress(), Ingress::default());
+}
+
+#[test]
+fn wrong_hosts_are_refused() {
+    let older = "  time:\n    servers: [\"http://x\"]\n  sysctls:\n    ../x: 1\n    vm.swappiness: 10\n  kernel:\n    modules:\n      - name: a/b\n";
+    let documents = "---\napiVersion: v1alpha1\nkind: NetworkRuleConfig\nname: a\nportSelector:\n  protocol: tcp\n\
+                     ---\napiVersion: v1alpha1\nkind: NetworkRuleConfig\nname: b\nportSelector:\n  ports: [0]\n\
+                     ---\napiVersion: v1alpha1\nkind: NetworkRuleConfig\nname: c\nportSelector:\n  ports: [1]\n  protocol: icmp\ningress:\n  - except: 10.0.0.0/8\n\
+                     ---\napiVersion: v1alpha1\nkind: NetworkRuleConfig\nname: d\nportSelector:\n  ports: [1]\n  protocol: udp\ningress:\n  - subnet: 10.0.0.0/8\n    except: 11.0.0.0/8\n\
+                     ---\napiVersion: v1alpha1\nkind: SysctlConfig\nparams:\n  vm.swappiness: \"20\"\n\
+                     ---\napiVersion: v1alpha1\nkind: TimeSyncConfig\nenabled: true\n";
+    bad(
+        &small(older, documents),
+        &[
+            "machine.time: this is set while a TimeSyncConfig",
+            "machine.sysctls: \"../x\" is not a name",
+            "the name of a kernel module",
+            "portSelector.ports: this is required",
+            "portSelector.protocol: this is required",
+            "ports[0]: this must be a port",
+            "this protocol has no ports",
+            "ingress[0].subnet: this is required",
+            "except: this must be a part of 10.0.0.0/8",
+            "machine.sysctls sets vm.swappiness already",
+        ],
+    );
+}

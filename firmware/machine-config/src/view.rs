@@ -1,11 +1,9 @@
 //! What the node uses of a configuration, typed.
 
-use std::collections::BTreeMap;
-
 use ipnet::IpNet;
 use pki::{AuthorityPem, Secret};
 
-use crate::{Network, Problems, stream, take::Taker, validate};
+use crate::{Network, Problems, host::Host, stream, take::Taker, validate};
 
 /// Control plane or worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,15 +65,6 @@ pub struct Parsed {
     pub warnings: Vec<Warning>,
 }
 
-/// `machine.time`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Time {
-    /// Do not synchronise.
-    pub disabled: bool,
-    /// Servers; empty means the default.
-    pub servers: Vec<String>,
-}
-
 /// `machine.install`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Install {
@@ -125,10 +114,8 @@ pub struct Config {
     pub(crate) accepted_cas: Vec<String>,
     pub(crate) cert_sans: Vec<String>,
     pub(crate) network: Network,
-    pub(crate) time: Time,
+    pub(crate) host: Host,
     pub(crate) install: Option<Install>,
-    pub(crate) sysctls: BTreeMap<String, String>,
-    pub(crate) sysfs: BTreeMap<String, String>,
     pub(crate) cluster: Cluster,
 }
 
@@ -146,6 +133,7 @@ impl Config {
             let document = |kind: &str| stream.documents.get(kind);
             taker.hostname(config, main, document(stream::HOSTNAME));
             taker.network_documents(&mut config.network, &stream.network);
+            config.host = taker.host(main.get("machine"), &stream.host);
             taker.cluster_documents(&mut config.cluster, document(stream::CLUSTER), document(stream::IDENTITY));
             validate::check(config, main, &mut taker.problems);
         }
@@ -205,28 +193,10 @@ impl Config {
         &self.network
     }
 
-    /// Time settings.
-    #[must_use]
-    pub const fn time(&self) -> &Time {
-        &self.time
-    }
-
     /// Install settings, if there are any.
     #[must_use]
     pub const fn install(&self) -> Option<&Install> {
         self.install.as_ref()
-    }
-
-    /// Kernel parameters: key (`net.ipv4.ip_forward`) to value.
-    #[must_use]
-    pub const fn sysctls(&self) -> &BTreeMap<String, String> {
-        &self.sysctls
-    }
-
-    /// Values to write below `/sys`: key (`devices.system.cpu...`) to value.
-    #[must_use]
-    pub const fn sysfs(&self) -> &BTreeMap<String, String> {
-        &self.sysfs
     }
 
     /// The cluster.

@@ -25,8 +25,7 @@ use wire::apid_config::ApidConfig;
 
 use super::{
     apid_plan::{Inputs, Plan, is_stale, plan},
-    apid_sandbox,
-    machined,
+    apid_sandbox, machined,
     process::{Verdict, runner},
     service::Service,
 };
