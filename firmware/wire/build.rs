@@ -64,6 +64,7 @@ const SERVED: &[(&str, &[&str])] = &[
     ("cosi.resource.State", &["Get", "List", "Watch"]),
     ("inspect.InspectService", &["ControllerRuntimeDependencies"]),
     ("storage.StorageService", &["Disks"]),
+    ("time.TimeService", &["Time", "TimeCheck"]),
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -89,6 +90,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         .extern_path(".inspect", "crate::inspect")
         .extern_path(".machine", "crate::machine")
         .extern_path(".storage", "crate::storage")
+        .extern_path(".time", "crate::time")
         .out_dir(&servers)
         .compile_fds(served(&set))?;
 

@@ -95,6 +95,12 @@ impl Api {
         MachineServiceClient::new(self.channel.clone()).max_decoding_message_size(wire::MAX_MESSAGE)
     }
 
+    /// The connection, for services that have no method here.
+    #[must_use]
+    pub fn channel(&self) -> Channel {
+        self.channel.clone()
+    }
+
     /// Runs one call to its end, at most a minute.
     ///
     /// # Errors

@@ -21,6 +21,7 @@ pub mod gdb;
 pub mod limits;
 mod machine;
 pub mod node;
+pub mod ntp;
 pub mod powercut;
 mod process;
 pub mod qmp;

@@ -26,6 +26,10 @@ const ADDRESS: &str = "manager: link ";
 const ADDRESS_PATIENCE: Duration = Duration::from_secs(2);
 const ALIVE_PATIENCE: Duration = Duration::from_secs(10);
 
+/// What every configuration here says of time: the emulated network leads to no time server, and a node that waits for the time
+/// is not ready.
+pub const NO_TIME: &str = "---\napiVersion: v1alpha1\nkind: TimeSyncConfig\nenabled: false\n";
+
 /// A generated configuration and the keys to the node that has it.
 #[derive(Debug)]
 pub struct Access {
@@ -49,7 +53,8 @@ impl Access {
             ..machine_config::GenerateInput::new("vm-test", "https://127.0.0.1:6443", &secrets, now)
         };
         let generated = machine_config::generate(&input)?;
-        Ok(Self { config: generated.controlplane.expose().to_owned(), talosconfig: generated.talosconfig })
+        let config = format!("{}\n{NO_TIME}", generated.controlplane.expose().trim_end());
+        Ok(Self { config, talosconfig: generated.talosconfig })
     }
 
     /// The same with the least that a control plane's configuration may hold: it fits the kernel's command line.

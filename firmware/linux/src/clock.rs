@@ -1,4 +1,6 @@
-//! The wall clock and its floor.
+//! The wall clock: its floor, jumps, and the kernel's discipline of it; the real-time clock of the board.
+
+mod discipline;
 
 use std::{
     fs, io,
@@ -9,6 +11,8 @@ use nix::{
     sys::time::TimeSpec,
     time::{ClockId, clock_gettime, clock_settime},
 };
+
+pub use discipline::{AdjustError, Adjustment, ClockState, Leap, RtcError, adjust, jump, set_rtc, state};
 
 /// The clock could not be set.
 #[derive(Debug, thiserror::Error)]

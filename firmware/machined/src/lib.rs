@@ -4,6 +4,7 @@
 //! - [`sequence`]: how that is run: one sequence of phases at a time, and who may replace whom.
 //! - [`node`]: what the parts tell each other; each subject has one writer.
 //! - [`disk`], [`net`], [`config`]: the system disk, the network, the configuration in force.
+//! - [`time`]: the clock.
 //! - [`resources`]: what is known of all that, as generic clients read it.
 //! - [`services`], [`api`]: supervised services; the machine API on its socket.
 //! - [`logs`], [`events`], [`console`]: what people and clients see of all that.
@@ -24,6 +25,7 @@ pub mod node;
 pub mod resources;
 pub mod sequence;
 pub mod services;
+pub mod time;
 
 pub use boot::setup::read_program_ahead;
 

@@ -25,7 +25,7 @@ mod state;
 
 pub use definition::{Column, Definition, Names};
 pub use error::StateError;
-pub use form::{Bits, Code, Field, FieldShape, Form, HardwareAddress, SecretText, Shape, Value};
+pub use form::{Bits, Code, Field, FieldShape, Form, HardwareAddress, Nanoseconds, SecretText, Shape, Value};
 pub use meta::{Key, Metadata, Phase};
 pub use query::{IdQuery, LabelQuery, LabelTerm, Operation, Query, QueryError};
 pub use spec::{Kind, Registered, Resource, Spec};

@@ -55,4 +55,7 @@ pub mod server {
     pub mod storage {
         include!(concat!(env!("OUT_DIR"), "/servers/storage.rs"));
     }
+    pub mod time {
+        include!(concat!(env!("OUT_DIR"), "/servers/time.rs"));
+    }
 }

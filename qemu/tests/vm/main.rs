@@ -13,6 +13,7 @@ mod sandbox;
 mod serial_port;
 mod services;
 mod sources;
+mod time;
 
 use libtest_mimic::{Arguments, Trial};
 
@@ -42,6 +43,7 @@ fn main() {
     trials.extend(power_cut::trials(tier));
     trials.extend(serial_port::trials());
     trials.extend(services::trials());
+    trials.extend(time::trials());
     libtest_mimic::run(&arguments, trials).exit();
 }
 

@@ -13,6 +13,7 @@ use tower::Service;
 use wire::server::{
     cosi::state_server::StateServer, inspect::inspect_service_server::InspectServiceServer,
     machine::machine_service_server::MachineServiceServer, storage::storage_service_server::StorageServiceServer,
+    time::time_service_server::TimeServiceServer,
 };
 
 use super::{
@@ -21,6 +22,7 @@ use super::{
     machine::Machine,
     roles::{Roles, required},
     storage::Storage,
+    time::Time,
 };
 
 type Reply = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
@@ -97,6 +99,7 @@ impl Service<Request<Body>> for Gate {
                         Box::pin(InspectServiceServer::new(Inspect(self.context.clone())).call(request))
                     }
                     path if path.starts_with("/storage.") => self.storage.call(request),
+                    path if path.starts_with("/time.") => Box::pin(TimeServiceServer::new(Time(self.context.clone())).call(request)),
                     _ => self.machine.call(request),
                 }
             }

@@ -17,6 +17,7 @@ use crate::{
     node::{Node, Slot},
     sequence::phases::{OnError, Phase, Step, StepError},
     services::{self, Settings, Supervisor},
+    time,
 };
 
 /// What can wait begins this long after the API is up: a client that waited for it is answered first.
@@ -51,10 +52,7 @@ pub fn list(machine: &Arc<Machine>, looking: Looking) -> Vec<Phase> {
                 step("limits", OnError::Report, |_| Ok(setup::basics()?)),
                 step("startNetwork", OnError::Report, start_network),
                 start_all(machine),
-                blocking("clockFloor", |machine| {
-                    log::info!(target: "clock", "not synchronised: this version has no time client");
-                    clock_floor(machine)
-                }),
+                blocking("clockFloor", clock_floor),
                 blocking("facts", facts),
                 step("watchdog", OnError::Report, watchdog),
             ],
@@ -64,6 +62,7 @@ pub fn list(machine: &Arc<Machine>, looking: Looking) -> Vec<Phase> {
             vec![
                 step("startConsole", OnError::Report, start_console),
                 step("startResources", OnError::Report, start_resources),
+                step("startTime", OnError::Report, start_time),
                 after_api(machine, "pinModules", "kernel modules are not pinned to the verified root", pin_modules),
                 after_api(machine, "workloadMounts", "something that workloads need is not mounted", workload_mounts),
                 after_api(machine, "remainingGroups", "after the API's start", remaining_groups),
@@ -280,6 +279,13 @@ fn start_console(machine: &Arc<Machine>) -> Result<(), StepError> {
     if !machine.node.boot.borrow().root_hash.is_empty() {
         disk::scrub::start(&machine.node, ROOT_MAPPING.into());
     }
+    Ok(())
+}
+
+/// The image's time is the earliest that can be true.
+fn start_time(machine: &Arc<Machine>) -> Result<(), StepError> {
+    let (node, floor) = (Arc::clone(&machine.node), machine.release.build_epoch().unwrap_or_default());
+    spawn_after_api(&machine.node, async move { time::start(&node, floor) });
     Ok(())
 }
 

@@ -2,17 +2,17 @@
 
 use std::sync::Arc;
 
-use crate::node::{MachineStatus, NetworkStatus, Node, ServiceState, ServiceStatus, Stage, Unmet};
+use crate::{
+    node::{MachineStatus, NetworkStatus, Node, ServiceState, ServiceStatus, Stage, Unmet},
+    time::TimeStatus,
+};
 
 /// Services without which no node is ready.
 const REQUIRED: [&str; 2] = ["machined", "apid"];
 
 /// What is missing. Judged only while booting and running, as clients expect.
-///
-/// Time is not among the conditions yet: nothing here synchronises it, and waiting for what never comes would make
-/// every node unready. That it is not synchronised is said in the boot log instead.
 #[must_use]
-pub fn unmet(stage: Stage, network: &NetworkStatus, services: &[ServiceStatus]) -> Vec<Unmet> {
+pub fn unmet(stage: Stage, time: &TimeStatus, network: &NetworkStatus, services: &[ServiceStatus]) -> Vec<Unmet> {
     if !matches!(stage, Stage::Booting | Stage::Running) {
         return Vec::new();
     }
@@ -22,9 +22,15 @@ pub fn unmet(stage: Stage, network: &NetworkStatus, services: &[ServiceStatus]) 
             unmet.push(Unmet { name: name.to_owned(), reason: reasons.join(", ") });
         }
     };
+    add("time", time_reasons(time));
     add("network", network_reasons(network));
     add("services", missing_services(services));
     unmet
+}
+
+fn time_reasons(time: &TimeStatus) -> Vec<String> {
+    let why = time.problem.as_ref().map_or_else(String::new, |problem| format!(": {problem}"));
+    if time.synced { Vec::new() } else { vec![format!("the time is not synchronised{why}")] }
 }
 
 fn network_reasons(network: &NetworkStatus) -> Vec<String> {
@@ -60,12 +66,13 @@ pub fn missing_services(services: &[ServiceStatus]) -> Vec<String> {
 /// Derives the status anew whenever something it depends on changes, until the node goes down.
 pub async fn keep(node: Arc<Node>) {
     let mut sequence = node.sequence.subscribe();
+    let mut time = node.time.subscribe();
     let mut network = node.network.subscribe();
     let mut services = node.services.subscribe();
     loop {
         let wanted = {
             let stage = sequence.borrow_and_update().stage();
-            let unmet = unmet(stage, &network.borrow_and_update(), &services.borrow_and_update());
+            let unmet = unmet(stage, &time.borrow_and_update(), &network.borrow_and_update(), &services.borrow_and_update());
             MachineStatus { stage, unmet }
         };
         publish(&node, wanted);
@@ -73,6 +80,7 @@ pub async fn keep(node: Arc<Node>) {
         tokio::select! {
             () = node.stop.cancelled() => return,
             result = sequence.changed() => if result.is_err() { return },
+            result = time.changed() => if result.is_err() { return },
             result = network.changed() => if result.is_err() { return },
             result = services.changed() => if result.is_err() { return },
         }
@@ -119,6 +127,7 @@ mod tests {
         NetworkStatus {
             domain: String::new(),
             search: vec![],
+            time_servers: vec![],
             hostname: "n".to_owned(),
             links: vec![LinkStatus {
                 name: "eth0".to_owned(),
@@ -134,8 +143,8 @@ mod tests {
     }
 
     #[track_caller]
-    fn check(stage: Stage, network: &NetworkStatus, services: &[ServiceStatus], wanted: &[(&str, &str)]) {
-        let found = unmet(stage, network, services);
+    fn check(stage: Stage, time: &TimeStatus, network: &NetworkStatus, services: &[ServiceStatus], wanted: &[(&str, &str)]) {
+        let found = unmet(stage, time, network, services);
         let found: Vec<_> = found.iter().map(|unmet| (unmet.name.as_str(), unmet.reason.as_str())).collect();
         assert_eq!(found, wanted);
     }
@@ -145,10 +154,14 @@ mod tests {
         let machined = service("machined", ServiceState::Running, Some(true));
         let apid = service("apid", ServiceState::Running, None);
         let good = [machined.clone(), apid.clone()];
-        check(Stage::Running, &network(), &good, &[]);
-        check(Stage::Maintenance, &NetworkStatus::default(), &[], &[]);
+        let synced = TimeStatus { synced: true, ..TimeStatus::default() };
+        let unsynced = TimeStatus { problem: Some("nobody answers".to_owned()), ..TimeStatus::default() };
+        check(Stage::Running, &synced, &network(), &good, &[]);
+        check(Stage::Running, &unsynced, &network(), &good, &[("time", "the time is not synchronised: nobody answers")]);
+        check(Stage::Maintenance, &unsynced, &NetworkStatus::default(), &[], &[]);
         check(
             Stage::Booting,
+            &synced,
             &NetworkStatus::default(),
             &[],
             &[
@@ -161,6 +174,7 @@ mod tests {
         let skipped = service("x", ServiceState::Skipped, None);
         check(
             Stage::Running,
+            &synced,
             &network(),
             &[machined, sick, waiting, skipped],
             &[("services", "apid is not healthy: refused, etcd is not running")],

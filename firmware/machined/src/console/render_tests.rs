@@ -61,6 +61,7 @@ fn sample() -> Snapshot {
             }],
             gateways: vec!["10.0.2.2".parse().unwrap()],
             resolvers: vec!["10.0.2.3".parse().unwrap()],
+            time_servers: vec![],
             etc_files: true,
         },
         machine: MachineStatus {

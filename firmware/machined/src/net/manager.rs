@@ -275,7 +275,9 @@ impl<'a> Manager<'a> {
         let etc_files = self.write(&names, address, &specs);
         self.set_hostname(&names.hostname);
         let Names { hostname, domain, resolvers, search } = names;
-        let status = NetworkStatus { hostname, domain, links, gateways: actual.gateways.clone(), resolvers, search, etc_files };
+        let gateways = actual.gateways.clone();
+        let time_servers = merged.time_servers.ntp_servers.clone();
+        let status = NetworkStatus { hostname, domain, links, gateways, resolvers, search, time_servers, etc_files };
         replace(&self.node.network, status);
         replace(&self.node.network_specs, NetworkSpecs { specs, merged });
         etc_files

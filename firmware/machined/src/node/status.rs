@@ -132,6 +132,8 @@ pub struct NetworkStatus {
     pub resolvers: Vec<IpAddr>,
     /// Search domains in resolv.conf.
     pub search: Vec<String>,
+    /// Time servers that the network names (DHCP, command line), the strongest layer's only.
+    pub time_servers: Vec<String>,
     /// resolv.conf and hosts are written.
     pub etc_files: bool,
 }

@@ -15,6 +15,7 @@ mod modules;
 mod network;
 mod runtime;
 mod specs;
+mod time;
 
 use std::{sync::OnceLock, time::Duration};
 
@@ -76,6 +77,7 @@ fn fill(runtime: &mut Runtime, node: &Node) -> Result<(), FillError> {
     runtime.add(kernel::KernelNetwork::default())?;
     runtime.add(config::reconciler(node))?;
     runtime.add(block::reconciler(node))?;
+    runtime.add(time::reconciler(node))?;
     runtime.add(modules::reconciler())?;
     Ok(runtime.add(disks::reconciler())?)
 }

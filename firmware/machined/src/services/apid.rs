@@ -167,6 +167,7 @@ impl Apid {
     fn refresh(&self, inputs: &mut Inputs) -> Option<Arc<ActiveConfig>> {
         let active = self.node.config.borrow().active.clone();
         inputs.config = active.as_ref().map(|active| active.text.clone());
+        inputs.time_epoch = self.node.time.borrow().epoch;
         let network = self.node.network.borrow();
         inputs.add_addresses(network.addresses());
         inputs.hostname.clone_from(&network.hostname);
@@ -200,6 +201,7 @@ impl Apid {
     async fn changed(&self, inputs: &Inputs) {
         let mut network = self.node.network.subscribe();
         let mut config = self.node.config.subscribe();
+        let mut time = self.node.time.subscribe();
         loop {
             let mut now = inputs.clone();
             self.refresh(&mut now);
@@ -209,6 +211,7 @@ impl Apid {
             let open = tokio::select! {
                 changed = network.changed() => changed,
                 changed = config.changed() => changed,
+                changed = time.changed() => changed,
             };
             if open.is_err() {
                 return std::future::pending().await;

@@ -29,6 +29,8 @@ pub struct Inputs {
     pub hostname: String,
     /// Text of the active configuration; `None` in maintenance. Secret: it is compared, never shown.
     pub config: Option<ConfigText>,
+    /// How often the clock jumped far: certificates are dated anew after that.
+    pub time_epoch: u64,
 }
 
 impl Inputs {

@@ -15,7 +15,7 @@ mod yaml;
 
 use std::borrow::Cow;
 
-pub use plain::{Bits, Code, HardwareAddress, SecretText};
+pub use plain::{Bits, Code, HardwareAddress, Nanoseconds, SecretText};
 
 /// A value taken apart.
 #[derive(Clone, Debug, PartialEq)]

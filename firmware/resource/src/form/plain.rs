@@ -146,6 +146,30 @@ impl Value for SecretText {
     }
 }
 
+/// A span of time that may be negative.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Nanoseconds(pub i64);
+
+impl From<Duration> for Nanoseconds {
+    fn from(span: Duration) -> Self {
+        Self(i64::try_from(span.as_nanos()).unwrap_or(i64::MAX))
+    }
+}
+
+impl Value for Nanoseconds {
+    fn form(&self) -> Form<'_> {
+        let sign = if self.0 < 0 { "-" } else { "" };
+        let text = format!("{sign}{}", duration_text(Duration::from_nanos(self.0.unsigned_abs())));
+        // Seconds and the rest have the same sign.
+        let (seconds, nanos) = (Form::Signed(self.0 / 1_000_000_000), Form::Signed(self.0 % 1_000_000_000));
+        both(Form::Message(vec![part(1, seconds), part(2, nanos)]), text)
+    }
+
+    fn shape() -> Shape {
+        Shape::Plain("duration")
+    }
+}
+
 /// Flags: a number, and the names of those that are set.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Bits {

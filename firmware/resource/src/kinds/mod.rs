@@ -29,6 +29,7 @@ pub mod hardware;
 pub mod meta;
 pub mod network;
 pub mod runtime;
+pub mod time;
 pub mod v1alpha1;
 
 use crate::Registered;
@@ -65,6 +66,7 @@ pub fn all() -> impl Iterator<Item = &'static Registered> {
         hardware::REGISTERED,
         network::REGISTERED,
         runtime::REGISTERED,
+        time::REGISTERED,
         v1alpha1::REGISTERED,
     ]
     .into_iter()
