@@ -193,10 +193,11 @@ impl Driver {
         }
     }
 
-    /// Answers callers whose run has ended.
+    /// Answers callers whose run has ended; forgets those who have gone away.
     fn answer(&mut self) {
         let machine = &self.machine;
-        let over = self.waiters.extract_if(.., |waiter| waiter.run.is_none_or(|run| machine.run(&waiter.id) != Some(run)));
+        let ended = |waiter: &Waiter| waiter.run.is_none_or(|run| machine.run(&waiter.id) != Some(run));
+        let over = self.waiters.extract_if(.., |waiter| ended(waiter) || waiter.reply.is_closed());
         over.for_each(|waiter| drop(waiter.reply.send(Ok(()))));
     }
 
