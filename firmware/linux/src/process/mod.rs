@@ -71,7 +71,8 @@ pub enum Input {
 /// A process to be started. Starts in its own session, with an environment of [`PATH`] and `env` only.
 #[derive(Clone, Default)]
 pub struct Spec {
-    /// Path of the program.
+    /// Path of the program. With a sandbox it is absolute, and found in the node's tree and not in the sandbox's; the file itself may be a
+    /// link, but a relative one.
     pub program: PathBuf,
     /// `argv[0]`; the program's path when absent.
     pub arg0: Option<OsString>,

@@ -111,7 +111,9 @@ pub fn spawn(spec: &Spec) -> Result<Child, ProcessError> {
         // Without the lock: the launcher takes its time, and the reactor must not wait for it.
         if let Err(error) = word.wait(spec, launch::LIMIT) {
             // It ends by itself, or hangs; the reaper collects it.
-            signal(pid, Signal::SIGKILL)?;
+            if let Err(left) = signal(pid, Signal::SIGKILL) {
+                log::warn!("{left}: a launcher that failed is left");
+            }
             return Err(error);
         }
     }
