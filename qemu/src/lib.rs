@@ -18,6 +18,7 @@ pub mod bench;
 pub mod cells;
 pub mod disk;
 pub mod gdb;
+pub mod lan;
 pub mod limits;
 mod machine;
 pub mod node;

@@ -2,6 +2,8 @@
 
 use std::{fmt, path::PathBuf};
 
+use crate::lan::Cable;
+
 /// Processor architecture of a board.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Arch {
@@ -72,6 +74,8 @@ pub struct Machine {
     pub serial: Serial,
     /// Further raw disks, on virtio-blk, read-write.
     pub extra_disks: Vec<PathBuf>,
+    /// Further links, to virtual networks of the harness.
+    pub cables: Vec<Cable>,
     /// Text appended to the kernel command line (fast path only: the UKI's is sealed).
     pub append: String,
     /// Record the system disk's writes and flushes into `Files::write_log`.
@@ -177,6 +181,7 @@ impl Machine {
             memory_mib: 1024,
             serial: Serial::Socket,
             extra_disks: Vec::new(),
+            cables: Vec::new(),
             append: String::new(),
             log_writes: false,
         }
@@ -307,6 +312,12 @@ impl Machine {
     fn network(&self, args: &mut Args, files: &Files) {
         args.pair("-netdev", format!("user,id=net0,hostfwd=tcp:127.0.0.1:{}-:50000", files.api_port));
         args.pair("-device", "virtio-net-pci,netdev=net0,romfile=");
+        for (at, cable) in self.cables.iter().enumerate() {
+            let (own, hub) = (cable.local.display(), cable.hub.display());
+            let mac: Vec<String> = cable.mac.iter().map(|octet| format!("{octet:02x}")).collect();
+            args.pair("-netdev", format!("dgram,id=lan{at},local.type=unix,local.path={own},remote.type=unix,remote.path={hub}"));
+            args.pair("-device", format!("virtio-net-pci,netdev=lan{at},mac={},romfile=", mac.join(":")));
+        }
     }
 }
 
@@ -393,6 +404,10 @@ mod tests {
         check(&machine.clone().firmware(), &["pflash,unit=0,format=raw,readonly=on,file=/t/code"], &["-kernel", "-append"]);
         let machine = Machine { bus: Bus::Nvme, sector: Sector::B4096, log_writes: true, ..Machine::new(Arch::Arm64) };
         check(&machine, &["-machine virt", "nvme,serial=keelson0,drive=disk0", "logical_block_size=4096", "log-sector-size=4096"], &[]);
+        let cable = Cable { local: "/t/port0".into(), hub: "/t/hub".into(), mac: [2, 0x4b, 0, 0, 1, 0] };
+        let plugged = Machine { cables: vec![cable], ..Machine::new(Arch::Arm64) };
+        let lan = "dgram,id=lan0,local.type=unix,local.path=/t/port0,remote.type=unix,remote.path=/t/hub";
+        check(&plugged, &[lan, "virtio-net-pci,netdev=lan0,mac=02:4b:00:00:01:00,romfile="], &[]);
         let machine = Machine { serial: Serial::Stuck, extra_disks: vec!["/t/seed".into()], append: "extra=1".into(), ..machine };
         check(
             &machine,

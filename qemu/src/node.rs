@@ -21,7 +21,7 @@ const LOOK: Duration = Duration::from_millis(5);
 /// What a console says once PID 1 runs, and once a link has an address. Before that there is nobody to answer, and asking costs the
 /// processors that the guest boots on.
 const ALIVE: &str = "boot: Keelson ";
-const ADDRESS: &str = "manager: link ";
+const ADDRESS: &str = "manager: dhcp";
 /// Longest wait for an address after PID 1's first line, and for that line: fixed addresses are not told, and firmware takes its time.
 const ADDRESS_PATIENCE: Duration = Duration::from_secs(2);
 const ALIVE_PATIENCE: Duration = Duration::from_secs(10);

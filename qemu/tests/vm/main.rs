@@ -6,6 +6,7 @@
 mod bad_input;
 mod cells;
 mod changes;
+mod network;
 mod node;
 mod power_cut;
 mod resources;
@@ -39,6 +40,7 @@ fn main() {
     trials.extend(resources::trials());
     trials.extend(changes::trials());
     trials.extend(sandbox::trials());
+    trials.extend(network::trials());
     trials.extend(sources::trials(tier));
     trials.extend(power_cut::trials(tier));
     trials.extend(serial_port::trials());
