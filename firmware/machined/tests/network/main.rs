@@ -1,5 +1,6 @@
 //! The network in namespaces of its own: a veth pair, the node on one end, a DHCP server on the other. Needs root.
 
+mod links;
 mod server;
 
 use std::{
@@ -86,7 +87,7 @@ async fn until(node: &Node, what: &str, limit: Duration, wanted: impl FnMut(&Net
     let mut network = node.network.subscribe();
     match tokio::time::timeout(limit, network.wait_for(wanted)).await {
         Ok(status) => status.unwrap().clone(),
-        Err(_) => panic!("not within {limit:?}: {what}; {:#?}", *node.network.borrow()),
+        Err(_) => panic!("not within {limit:?}: {what}; {:#?} {:?}", *node.network.borrow(), node.warnings.list()),
     }
 }
 
@@ -112,15 +113,7 @@ async fn node() {
     let (mut server, cable) = far_end(&handle, "srv0", orders).await;
 
     let folder = tempfile::tempdir().unwrap();
-    let paths = Paths {
-        cmdline: folder.path().join("cmdline"),
-        sys_net: folder.path().join("sys"),
-        proc_net: "/proc/sys/net".into(),
-        etc: folder.path().join("etc"),
-        state: folder.path().join("state"),
-    };
-    std::fs::create_dir_all(paths.sys_net.join("eth0/device")).unwrap();
-    std::fs::write(&paths.cmdline, "quiet ip=10.9.0.2:::24::eth1 root=/dev/dm-0\n").unwrap();
+    let paths = paths(folder.path(), "quiet ip=10.9.0.2:::24::eth1 root=/dev/dm-0\n");
     let (node, _commands) = Node::new();
     node.disk.send_replace(mounted(&paths));
     let began = Instant::now();
@@ -136,6 +129,20 @@ async fn node() {
 
     end(&node).await;
     next_boot(&mut server, &paths).await;
+}
+
+/// A machine with this command line and eth0 as its hardware.
+fn paths(folder: &Path, cmdline: &str) -> Paths {
+    let paths = Paths {
+        cmdline: folder.join("cmdline"),
+        sys_net: folder.join("sys"),
+        proc_net: "/proc/sys/net".into(),
+        etc: folder.join("etc"),
+        state: folder.join("state"),
+    };
+    std::fs::create_dir_all(paths.sys_net.join("eth0/device")).unwrap();
+    std::fs::write(&paths.cmdline, cmdline).unwrap();
+    paths
 }
 
 /// STATE, mounted in time.

@@ -136,7 +136,7 @@ pub(super) fn making(spec: &LinkSpecSpec, parent: Option<u32>) -> Option<LinkMes
             (InfoKind::Vlan, Some(InfoData::Vlan(vec![InfoVlan::Id(id), InfoVlan::Protocol(protocol)])))
         }
         "bond" => (InfoKind::Bond, Some(InfoData::Bond(bond::making(&spec.bond_master)))),
-        "bridge" => (InfoKind::Bridge, Some(InfoData::Bridge(bridge_options(&spec.bridge_master)))),
+        "bridge" => (InfoKind::Bridge, Some(InfoData::Bridge(bridge_options(&BridgeMasterSpec::default(), &spec.bridge_master)))),
         "dummy" => (InfoKind::Dummy, None),
         "vrf" => (InfoKind::Vrf, Some(InfoData::Vrf(vec![InfoVrf::TableId(spec.vrf_master.table.number)]))),
         "veth" => {
@@ -169,13 +169,16 @@ pub(super) fn bond(link: u32, from: &BondMasterSpec, to: &BondMasterSpec, primar
 }
 
 /// The message that changes a bridge.
-pub(super) fn bridge(link: u32, to: &BridgeMasterSpec) -> LinkMessage {
-    changing(link, InfoKind::Bridge, InfoData::Bridge(bridge_options(to)))
+pub(super) fn bridge(link: u32, from: &BridgeMasterSpec, to: &BridgeMasterSpec) -> LinkMessage {
+    changing(link, InfoKind::Bridge, InfoData::Bridge(bridge_options(from, to)))
 }
 
-fn bridge_options(spec: &BridgeMasterSpec) -> Vec<InfoBridge> {
-    let stp = if spec.stp.enabled { BridgeStpState::KernelStp } else { BridgeStpState::Disabled };
-    vec![InfoBridge::StpState(stp), InfoBridge::VlanFiltering(spec.vlan.filtering_enabled)]
+/// Only what differs: a kernel may be built without what nobody asks for.
+fn bridge_options(from: &BridgeMasterSpec, to: &BridgeMasterSpec) -> Vec<InfoBridge> {
+    let stp = if to.stp.enabled { BridgeStpState::KernelStp } else { BridgeStpState::Disabled };
+    let stp = (from.stp != to.stp).then_some(InfoBridge::StpState(stp));
+    let filtering = (from.vlan != to.vlan).then_some(InfoBridge::VlanFiltering(to.vlan.filtering_enabled));
+    stp.into_iter().chain(filtering).collect()
 }
 
 fn changing(link: u32, kind: InfoKind, data: InfoData) -> LinkMessage {

@@ -160,7 +160,7 @@ impl Kernel {
             Action::Port { link: index, master: Some(master) } => self.set(link(*index).controller(*master).build()).await,
             Action::Port { link: index, master: None } => self.set(link(*index).nocontroller().build()).await,
             Action::Bond { link, from, to, primary } => self.change(links::bond(*link, from, to, *primary)).await,
-            Action::Bridge { link, to } => self.change(links::bridge(*link, to)).await,
+            Action::Bridge { link, from, to } => self.change(links::bridge(*link, from, to)).await,
             Action::GiveName { link, name } => self.handle.link().property_add(*link).alt_ifname(&[name]).execute().await,
             Action::TakeName { link, name } => self.handle.link().property_del(*link).alt_ifname(&[name]).execute().await,
             Action::Tunnel { link, from, to } => {

@@ -30,7 +30,7 @@ pub enum Action {
     /// Change a bond.
     Bond { link: u32, from: Box<BondMasterSpec>, to: Box<BondMasterSpec>, primary: Option<u32> },
     /// Change a bridge.
-    Bridge { link: u32, to: BridgeMasterSpec },
+    Bridge { link: u32, from: BridgeMasterSpec, to: BridgeMasterSpec },
     /// Make it part of another link, or of none.
     Port { link: u32, master: Option<u32> },
     /// Give it another name.

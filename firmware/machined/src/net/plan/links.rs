@@ -113,7 +113,7 @@ impl Planner<'_> {
         match spec.kind.as_str() {
             "bond" => up = self.change_bond(link, spec),
             "bridge" if link.details.bridge != spec.bridge_master => {
-                self.step(Action::Bridge { link: index, to: spec.bridge_master.clone() });
+                self.step(Action::Bridge { link: index, from: link.details.bridge.clone(), to: spec.bridge_master.clone() });
             }
             _ => {}
         }

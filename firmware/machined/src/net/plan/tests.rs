@@ -144,7 +144,7 @@ impl Model {
                 link.details.bond = *to;
                 link.details.bond.primary_index = primary.or(old);
             }
-            Action::Bridge { link, to } => self.link(link).details.bridge = to,
+            Action::Bridge { link, to, .. } => self.link(link).details.bridge = to,
             Action::Port { link, master } => self.port(link, master),
             Action::GiveName { link, name } => {
                 self.link(link).alt_names.push(name.clone());
