@@ -132,10 +132,10 @@ fn pid(service: &ServiceInfo) -> Result<i32> {
     Ok(started.context("it was not started")?.1.parse()?)
 }
 
-/// Where the code of a process is.
+/// Where the code of a process is; what the kernel brings along is not.
 fn program(api: &Api, pid: i32) -> Result<Range<u64>> {
     let maps = api.read_text(&format!("/proc/{pid}/maps"))?;
-    let line = maps.lines().find(|line| line.contains(" r-xp ") && line.contains('/')).with_context(|| format!("no code in:\n{maps}"))?;
+    let line = maps.lines().find(|line| line.contains(" r-xp ") && !line.contains("[v")).with_context(|| format!("no code in:\n{maps}"))?;
     let (start, end) = line.split(' ').next().and_then(|range| range.split_once('-')).context("no range")?;
     Ok(u64::from_str_radix(start, 16)?..u64::from_str_radix(end, 16)?)
 }

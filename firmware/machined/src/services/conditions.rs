@@ -3,39 +3,55 @@
 use std::sync::Arc;
 
 use supervise::{Condition, Event};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use super::service::Report;
 use crate::node::{NetworkStatus, Node};
 
 /// A link has an address, the node a name, and both are in `/etc`.
 pub(super) const NETWORK: &str = "network";
+/// The clock can be relied on, or the configuration does not want to wait for that.
+pub(super) const TIME: &str = "time";
 
-/// All conditions. Absent on purpose: synchronised time, which this version has nobody to tell of.
+/// All conditions, in the reference's words.
 pub(super) fn all() -> Vec<Condition> {
-    vec![Condition { name: NETWORK.into(), description: NETWORK.to_owned() }]
+    let condition = |name: &str, description: &str| Condition { name: name.into(), description: description.to_owned() };
+    vec![condition(TIME, "time sync"), condition(NETWORK, "network")]
 }
 
 /// Reports how the condition is and whenever that changes, until the node goes down. Nothing looks at what no service waits for.
 pub(super) fn watch(name: &str, node: &Arc<Node>, reports: &mpsc::Sender<Report>) {
-    if name != NETWORK {
-        return;
+    match name {
+        TIME => follow(TIME, node.time.subscribe(), |time| time.synced, node, reports),
+        NETWORK => follow(NETWORK, node.network.subscribe(), is_ready, node, reports),
+        // The machine has refused what is not in the list.
+        _ => {}
     }
-    let (mut network, reports, stop) = (node.network.subscribe(), reports.clone(), node.stop.clone());
+}
+
+fn follow<T: Send + Sync + 'static>(
+    name: &'static str,
+    mut subject: watch::Receiver<T>,
+    is_met: fn(&T) -> bool,
+    node: &Node,
+    reports: &mpsc::Sender<Report>,
+) {
+    let reports = reports.clone();
     let watching = async move {
-        let mut known = None;
+        // As the machine begins.
+        let mut known = false;
         loop {
-            let met = is_ready(&network.borrow_and_update());
-            if known != Some(met) {
-                known = Some(met);
-                drop(reports.send(Report::Event(Event::Condition { name: NETWORK.into(), met })).await);
+            let met = is_met(&subject.borrow_and_update());
+            if known != met {
+                known = met;
+                drop(reports.send(Report::Event(Event::Condition { name: name.into(), met })).await);
             }
-            if network.changed().await.is_err() {
+            if subject.changed().await.is_err() {
                 return;
             }
         }
     };
-    node.tasks.spawn(stop.run_until_cancelled_owned(watching));
+    node.tasks.spawn(node.stop.clone().run_until_cancelled_owned(watching));
 }
 
 fn is_ready(network: &NetworkStatus) -> bool {

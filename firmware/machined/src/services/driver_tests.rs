@@ -208,17 +208,22 @@ async fn what_comes_before_a_run() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_condition_is_waited_for() {
+async fn conditions_are_waited_for() {
     let diary = Diary::default();
-    let node = start(vec![obedient(Spec { conditions: vec![conditions::NETWORK.into()], ..spec("a", &[]) }, &diary)]);
-    let waits = node.wait("a", "waits", |service| service.state == ServiceState::Waiting).await;
-    assert_eq!(waits.events.last().expect("one").message, "Waiting for network");
+    let both = vec![conditions::TIME.into(), conditions::NETWORK.into()];
+    let node = start(vec![obedient(Spec { conditions: both, ..spec("a", &[]) }, &diary)]);
+    let waits = async |message: &str| {
+        node.wait("a", message, |service| service.events.last().is_some_and(|event| event.message == message)).await;
+    };
+    waits("Waiting for time sync, network").await;
     node.node.network.send_modify(|network| {
         network.hostname = "n".to_owned();
         network.etc_files = true;
         let addresses = vec!["10.0.2.15/24".parse().expect("address")];
         network.links = vec![LinkStatus { name: "eth0".to_owned(), mac: String::new(), up: true, addresses, source: String::new() }];
     });
+    waits("Waiting for time sync").await;
+    node.node.time.send_modify(|time| time.synced = true);
     node.wait("a", "runs", |service| service.state == ServiceState::Running).await;
 }
 
