@@ -3,23 +3,36 @@
 use ipnet::IpNet;
 
 use crate::{
-    Problems, Warning, scalar,
+    Problems, Warning,
+    patch::is_delete,
+    scalar,
     schema::{Field, Schema, Struct, Type},
     tree::{Kind, Node},
 };
 
-/// Most warnings kept.
+/// Most warnings kept; the rest is only counted.
 const MAX_WARNINGS: usize = 100;
+/// Settings that ask for what this version does anyway, and that every generated configuration has.
+const USUAL: [(&str, bool); 2] = [("debug", false), ("persist", true)];
 
 pub(crate) struct Checker<'a> {
     pub schema: &'a Schema,
     pub problems: Problems,
-    pub warnings: Vec<Warning>,
+    warnings: Vec<Warning>,
+    more_warnings: usize,
+    /// What is checked is a piece of a configuration or a patch: nothing is required, deletions may be there, and
+    /// nobody is warned.
+    partial: bool,
 }
 
 impl<'a> Checker<'a> {
     pub fn new(schema: &'a Schema, problems: Problems) -> Self {
-        Self { schema, problems, warnings: Vec::new() }
+        Self { schema, problems, warnings: Vec::new(), more_warnings: 0, partial: false }
+    }
+
+    /// For something that is not a whole configuration.
+    pub fn partial(schema: &'a Schema, problems: Problems) -> Self {
+        Self { partial: true, ..Self::new(schema, problems) }
     }
 
     /// Checks a map against a structure. `skip` names fields that are the caller's (`apiVersion`, `kind`). `acted`:
@@ -35,27 +48,50 @@ impl<'a> Checker<'a> {
                 None => self.problems.add(entry.line, at, unknown(structure, &entry.key)),
             }
         }
+        if self.partial {
+            return;
+        }
         for field in structure.fields.iter().filter(|field| field.required && node.get(field.name).is_none()) {
             self.problems.add(node.line, join(path, field.name), "this is required");
         }
     }
 
     fn field(&mut self, node: &Node, field: &Field, path: &str, acted: bool) {
-        if acted && !field.acted && !is_empty(node) {
+        let usual = || USUAL.iter().any(|(name, value)| *name == path && node.text().and_then(scalar::boolean) == Some(*value));
+        if acted && !field.acted && !is_empty(node) && !usual() {
             self.warn(node.line, path, "checked, but this version does not act on it");
         }
         self.value(node, &field.kind, path, acted && field.acted);
     }
 
+    /// Whether this is a deletion, where there may be one.
+    pub fn deletes(&self, node: &Node) -> bool {
+        self.partial && is_delete(node)
+    }
+
     /// Notes something to know.
     pub fn warn(&mut self, line: usize, path: &str, text: &str) {
+        if self.partial {
+            return;
+        }
         if self.warnings.len() < MAX_WARNINGS {
             self.warnings.push(Warning { line, path: path.into(), text: text.into() });
+        } else {
+            self.more_warnings += 1;
         }
     }
 
+    /// What was found.
+    pub fn done(mut self) -> (Problems, Vec<Warning>) {
+        if self.more_warnings > 0 {
+            let text = format!("{} more settings have no effect in this version", self.more_warnings);
+            self.warnings.push(Warning { line: 0, path: String::new(), text });
+        }
+        (self.problems, self.warnings)
+    }
+
     fn value(&mut self, node: &Node, kind: &Type, path: &str, acted: bool) {
-        if node.is_null() {
+        if node.is_null() || self.deletes(node) {
             return;
         }
         match kind {
@@ -92,7 +128,8 @@ impl<'a> Checker<'a> {
         let Kind::Map(entries) = &node.kind else {
             return self.wrong(node, path, "a section with names and values");
         };
-        for entry in entries {
+        let partial = self.partial;
+        for entry in entries.iter().filter(|entry| !(partial && is_delete(&entry.value))) {
             let at = join(path, &entry.key);
             match &entry.value.kind {
                 Kind::Scalar { .. } => {}
@@ -121,7 +158,7 @@ impl<'a> Checker<'a> {
             Type::HostPort => empty || text.parse::<std::net::SocketAddr>().is_ok(),
             Type::Mac => empty || pairs(text, &[':', '-']),
             Type::Hex => empty || pairs(text, &[':']),
-            Type::Base64 => empty || text == "******" || pki::is_base64(text),
+            Type::Base64 => empty || text.as_str() == "******" || pki::is_base64(text),
             Type::Url(schemes) => {
                 empty || text.split_once("://").is_some_and(|(scheme, rest)| schemes.contains(&scheme) && !rest.is_empty())
             }
@@ -166,6 +203,9 @@ pub(crate) fn join(path: &str, key: &str) -> String {
 }
 
 fn unknown(structure: &Struct, key: &str) -> String {
+    if key == "$patch" {
+        return "this is an instruction for patches, and its only value is delete".into();
+    }
     let squeezed = |text: &str| text.to_lowercase().replace(['-', '_'], "");
     match structure.fields.iter().find(|field| squeezed(field.name) == squeezed(key)) {
         Some(field) => format!("there is no such field (did you mean {}?)", field.name),
@@ -193,4 +233,94 @@ fn wanted(kind: &Type) -> String {
 
 fn join_or(items: &[&str], end: &str) -> String {
     items.iter().map(|item| format!("{item}{end}")).collect::<Vec<_>>().join(" or ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Texts that are all different: names may be there once only.
+    static NUMBERS: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
+
+    /// Some value of a type, in YAML.
+    fn sample(schema: &Schema, kind: &Type) -> String {
+        match kind {
+            Type::Int | Type::Mode => "1".into(),
+            Type::Bool => "true".into(),
+            Type::Duration => "1m".into(),
+            Type::Cidr => "10.0.0.0/8".into(),
+            Type::Address => "10.0.0.1".into(),
+            Type::HostPort => "'10.0.0.1:1'".into(),
+            Type::Mac | Type::Hex => "'aa:bb:cc:dd:ee:ff'".into(),
+            Type::Base64 => "YQ==".into(),
+            Type::Args | Type::Any => "{a: b}".into(),
+            Type::Url(schemes) => format!("'{}://a'", schemes.first().copied().unwrap_or_default()),
+            Type::Enum(values) => format!("'{}'", values.first().copied().unwrap_or_default()),
+            Type::List(item) => format!("[{}]", sample(schema, item)),
+            Type::Map(value) => format!("{{a: {}}}", sample(schema, value)),
+            Type::Struct(name) => {
+                let fields = schema.get(name).map(|structure| &structure.fields[..]).unwrap_or_default();
+                let fields: Vec<String> = fields.iter().map(|field| format!("{}: {}", field.name, sample(schema, &field.kind))).collect();
+                if fields.is_empty() { "{}".into() } else { format!("{{{}}}", fields.join(", ")) }
+            }
+            Type::Text => NUMBERS.fetch_add(1, std::sync::atomic::Ordering::Relaxed).to_string(),
+        }
+    }
+
+    /// The paths at which a warning is due: the outermost settings that are not acted on.
+    fn due(schema: &Schema, structure: &Struct, path: &str, out: &mut Vec<String>) {
+        for field in &structure.fields {
+            let (mut at, mut kind) = (join(path, field.name), &field.kind);
+            if !field.acted {
+                if !matches!(kind, Type::Struct(name) if schema.get(name).is_some_and(|inner| inner.fields.is_empty())) {
+                    out.push(at);
+                }
+                continue;
+            }
+            while let Type::List(inner) | Type::Map(inner) = kind {
+                at.push_str(if matches!(kind, Type::List(_)) { "[0]" } else { ".a" });
+                kind = inner;
+            }
+            if let Type::Struct(name) = kind
+                && let Some(inner) = schema.get(name)
+            {
+                due(schema, inner, &at, out);
+            }
+        }
+    }
+
+    #[test]
+    fn every_setting_without_effect_gives_a_warning() {
+        let schema = Schema::load();
+        for (name, structure) in schema.names().filter(|(name, _)| *name == "Config" || name.starts_with("kind ")) {
+            let kind = name.strip_prefix("kind ").unwrap_or_default();
+            let unusual = |field: &Field| match (kind, USUAL.iter().find(|(name, _)| *name == field.name)) {
+                ("", Some((_, value))) => (!value).to_string(),
+                _ => sample(&schema, &field.kind),
+            };
+            let fields: Vec<String> = structure.fields.iter().map(|field| format!("{}: {}\n", field.name, unusual(field))).collect();
+            let head = if kind.is_empty() { String::new() } else { format!("apiVersion: v1alpha1\nkind: {kind}\n") };
+            let stream = crate::stream::read(&format!("{head}{}", fields.concat()));
+            assert!(stream.problems.is_empty(), "{kind}: {}", stream.problems);
+            let mut wanted = Vec::new();
+            if kind.is_empty() || structure.acted {
+                due(&schema, structure, kind, &mut wanted);
+            } else {
+                wanted.push(kind.to_owned());
+            }
+            let mut found: Vec<&str> = stream.warnings.iter().map(|warning| warning.path.as_str()).collect();
+            wanted.sort();
+            found.sort_unstable();
+            assert_eq!(found, wanted, "{kind}");
+        }
+    }
+
+    /// Those too many to list are counted, so that nothing is ignored in silence.
+    #[test]
+    fn warnings_are_limited() {
+        let text: String = (0..300).map(|n| format!("    - {{interface: eth{n}, vip: {{}}}}\n")).collect();
+        let stream = crate::stream::read(&format!("machine:\n  network:\n   interfaces:\n{text}"));
+        assert_eq!(stream.warnings.len(), MAX_WARNINGS + 1);
+        assert_eq!(stream.warnings[MAX_WARNINGS].to_string(), "200 more settings have no effect in this version");
+    }
 }

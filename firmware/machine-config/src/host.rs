@@ -9,6 +9,7 @@ use ipnet::IpNet;
 
 use crate::{
     Config, scalar,
+    stream::Document,
     take::{Taker, flag, map, text, texts},
     tree::Node,
 };
@@ -163,8 +164,8 @@ impl Config {
 
 impl Taker {
     /// What the `machine` section and the documents of [`KINDS`] say.
-    pub fn host(&mut self, machine: Option<&Node>, documents: &[Node]) -> Host {
-        let of = |kind: &'static str| documents.iter().filter(move |node| node.get("kind").and_then(Node::text) == Some(kind));
+    pub fn host(&mut self, machine: Option<&Node>, documents: &[&Document]) -> Host {
+        let of = |kind: &'static str| documents.iter().filter(move |document| document.kind == kind).map(|document| &document.node);
         let section = |key: &str| machine.and_then(|machine| machine.get(key));
         let mut rules: Vec<_> = of(RULE).take(MAX_RULES).filter_map(|node| self.ingress_rule(node)).collect();
         rules.sort_by(|a, b| a.name.cmp(&b.name));

@@ -56,6 +56,12 @@ impl Problems {
         }
     }
 
+    /// The value when there is no problem, otherwise all problems in the order of the text.
+    pub(crate) fn or<T>(mut self, value: T) -> Result<T, Self> {
+        self.sort();
+        if self.is_empty() { Ok(value) } else { Err(self) }
+    }
+
     /// Sorted by line, which makes the checks' order invisible.
     pub(crate) fn sort(&mut self) {
         self.list.sort_by_key(|problem| problem.line);

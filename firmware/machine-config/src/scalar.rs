@@ -32,6 +32,17 @@ pub(crate) fn integer(text: &str) -> Option<i128> {
     i128::from_str_radix(&digits, radix).ok().map(|number| sign * number)
 }
 
+/// A number with a fraction or an exponent, or one that is none (`.inf`, `.nan`).
+pub(crate) fn is_float(text: &str) -> bool {
+    let number = text.strip_prefix(['+', '-']).unwrap_or(text);
+    matches!(number, ".inf" | ".Inf" | ".INF") || matches!(text, ".nan" | ".NaN" | ".NAN") || {
+        let digits = |c: char| c.is_ascii_digit() || ".eE+-_".contains(c);
+        number.starts_with(|c: char| c.is_ascii_digit() || c == '.')
+            && number.chars().all(digits)
+            && number.replace('_', "").parse::<f64>().is_ok()
+    }
+}
+
 /// A span such as `1h30m` or `1.5s`; `0` alone is allowed.
 pub(crate) fn is_duration(text: &str) -> bool {
     span(text).is_some()

@@ -38,6 +38,14 @@ pub(crate) struct Field {
     pub required: bool,
     /// This version does something with it, or with some of what is in it.
     pub acted: bool,
+    /// Never shown in diffs and logs.
+    pub secret: bool,
+    /// A patch replaces it whole.
+    pub whole: bool,
+    /// A zero in a patch counts; otherwise it means "not given", as the decoder of the reference has it.
+    pub zero: bool,
+    /// For lists: fields that tell elements apart in a patch, the first that is there counts. Empty: they have no identity.
+    pub keys: Vec<&'static str>,
 }
 
 /// A structure or document.
@@ -67,7 +75,7 @@ impl Schema {
         let lines = MAIN.lines().chain(DOCUMENTS.lines()).filter(|line| !line.is_empty() && !line.starts_with('#'));
         let entry = |line: &'static str| {
             let (name, _) = line.split_once(" =")?;
-            Some((marked(name, '!').0, Entry { line, read: OnceCell::new() }))
+            Some((name.trim_end_matches(MARKS), Entry { line, read: OnceCell::new() }))
         };
         Self { structs: lines.filter_map(entry).collect() }
     }
@@ -84,7 +92,6 @@ impl Schema {
     }
 
     /// Every name, for tests and tables.
-    #[cfg(test)]
     pub fn names(&self) -> impl Iterator<Item = (&'static str, &Struct)> {
         self.structs.keys().filter_map(|name| Some((*name, self.get(name)?)))
     }
@@ -92,20 +99,23 @@ impl Schema {
 
 fn structure(line: &'static str) -> Option<Struct> {
     let (name, fields) = line.split_once(" =")?;
-    let (_, acted) = marked(name, '!');
+    let acted = name.ends_with('!');
     let fields = fields.split("; ").map(str::trim).filter(|field| !field.is_empty()).map(field).collect::<Option<_>>()?;
     Some(Struct { fields, acted })
 }
 
-fn marked(name: &str, mark: char) -> (&str, bool) {
-    name.strip_suffix(mark).map_or((name, false), |name| (name, true))
-}
+/// What may stand after a field's name; `documents.txt` says what each means.
+const MARKS: [char; 5] = ['*', '!', '~', '^', '&'];
 
 fn field(text: &'static str) -> Option<Field> {
-    let (name, kind) = text.split_once(": ")?;
-    let (name, acted) = marked(name, '!');
-    let (name, required) = marked(name, '*');
-    Some(Field { name, kind: value_type(kind)?, required, acted })
+    let (marked, kind) = text.split_once(": ")?;
+    let name = marked.trim_end_matches(MARKS);
+    let has = |mark| marked[name.len()..].contains(mark);
+    let (kind, keys) = match kind.strip_suffix(']').and_then(|list| list.split_once('@')) {
+        Some((item, keys)) => (Type::List(Box::new(value_type(item.strip_prefix('[')?)?)), keys.split('|').collect()),
+        None => (value_type(kind)?, Vec::new()),
+    };
+    Some(Field { name, kind, required: has('*'), acted: has('!'), secret: has('~'), whole: has('^'), zero: has('&'), keys })
 }
 
 fn value_type(text: &'static str) -> Option<Type> {
@@ -157,6 +167,9 @@ mod tests {
                 while let Type::List(inner) | Type::Map(inner) = kind {
                     kind = inner;
                 }
+                let element = if let Type::Struct(name) = kind { schema.get(name) } else { None };
+                let known = |key: &&str| element.is_some_and(|element| element.fields.iter().any(|field| field.name == *key));
+                assert!(field.keys.iter().all(known), "{name}.{}: {:?}", field.name, field.keys);
                 if let Type::Struct(wanted) = kind {
                     assert!(schema.get(wanted).is_some(), "{name}.{}: {wanted}", field.name);
                     used.push(wanted);

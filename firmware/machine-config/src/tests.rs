@@ -188,7 +188,7 @@ fn documents_beside_the_main_one() {
         ("---\ndebug: true\n", &["the main document is there already, on line 1"]),
         (
             "---\napiVersion: v1alpha1\nkind: DummyLinkConfig\nname: a\n---\napiVersion: v1alpha1\nkind: LinkConfig\nname: a\n",
-            &["description of link \"a\" is there already"],
+            &["LinkConfig.name: link \"a\" is described already, on line 12"],
         ),
         (
             "---\napiVersion: v1alpha1\nkind: VolumeConfig\nname: STATE\n---\napiVersion: v1alpha1\nkind: VolumeConfig\nname: STATE\n",

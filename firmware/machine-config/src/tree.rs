@@ -7,17 +7,22 @@
 use std::collections::HashMap;
 
 use saphyr_parser::{Event, Parser, ScalarStyle, Span, Tag};
+use zeroize::Zeroizing;
 
 use crate::Problems;
 
 /// Largest text taken, in bytes. A configuration with certificates and manifests is tens of kilobytes.
 pub(crate) const MAX_TEXT: usize = 4 << 20;
+/// Most documents of a stream.
+pub(crate) const MAX_DOCUMENTS: usize = 1000;
 /// Deepest nesting.
-const MAX_DEPTH: usize = 100;
+pub(crate) const MAX_DEPTH: usize = 100;
 /// Most nodes after aliases are unfolded.
-const MAX_NODES: usize = 500_000;
+pub(crate) const MAX_NODES: usize = 500_000;
 /// Most bytes of scalars after aliases are unfolded.
-const MAX_BYTES: usize = 2 * MAX_TEXT;
+pub(crate) const MAX_BYTES: usize = 2 * MAX_TEXT;
+/// Most keys of one section. Looking for a key is a walk, so this bounds what a section costs.
+const MAX_KEYS: usize = 4096;
 
 /// A value with the line it starts on.
 #[derive(Clone, Debug)]
@@ -29,8 +34,9 @@ pub(crate) struct Node {
 #[derive(Clone, Debug)]
 pub(crate) enum Kind {
     /// `plain`: written without quotes or block style, so that it may mean null, a number or a truth value.
+    /// Any text may be a secret, so all of it is zeroed when dropped.
     Scalar {
-        text: String,
+        text: Zeroizing<String>,
         plain: bool,
     },
     List(Vec<Node>),
@@ -123,7 +129,7 @@ impl Reader {
                 let plain = style == ScalarStyle::Plain;
                 let plain = check_tag(tag.as_deref(), plain, line)?;
                 self.count(1, text.len(), line)?;
-                let node = Node { line, kind: Kind::Scalar { text: text.into_owned(), plain } };
+                let node = Node { line, kind: Kind::Scalar { text: Zeroizing::new(text.into_owned()), plain } };
                 if anchor > 0 {
                     let bytes = node.text().map_or(0, str::len);
                     self.anchors.insert(anchor, (node.clone(), 1, bytes));
@@ -180,7 +186,7 @@ impl Reader {
             return Err((line, "this is not valid YAML: an end without a start".into()));
         };
         if let Kind::Map(entries) = &mut open.node.kind {
-            merge(entries);
+            merge(entries)?;
         }
         if open.anchor > 0 {
             let size = (self.nodes - open.nodes_before, self.bytes - open.bytes_before);
@@ -192,6 +198,9 @@ impl Reader {
 
     fn place(&mut self, node: Node, problems: &mut Problems) -> Result<(), Refusal> {
         let Some(open) = self.open.last_mut() else {
+            if self.documents.len() >= MAX_DOCUMENTS {
+                return Err((node.line, format!("there are more than {MAX_DOCUMENTS} documents")));
+            }
             if !node.is_null() {
                 self.documents.push(node);
             }
@@ -203,12 +212,14 @@ impl Reader {
                 let key = if plain && key == "<<" { MERGE.to_owned() } else { key };
                 if let Some(first) = entries.iter().find(|entry| entry.key == key) {
                     problems.add(line, shown(&key), format!("this key is already given on line {}", first.line));
+                } else if entries.len() >= MAX_KEYS {
+                    return Err((line, format!("a section has more than {MAX_KEYS} keys")));
                 } else {
                     entries.push(Entry { key, line, value: node });
                 }
             }
             (Kind::Map(_), None) => match node.kind {
-                Kind::Scalar { text, plain } => open.key = Some((text, plain, node.line)),
+                Kind::Scalar { mut text, plain } => open.key = Some((std::mem::take(&mut *text), plain, node.line)),
                 Kind::List(_) | Kind::Map(_) => return Err((node.line, "a key must be text, not a list or a map".into())),
             },
             (Kind::Scalar { .. }, _) => return Err((node.line, "this is not valid YAML".into())),
@@ -225,8 +236,9 @@ fn shown(key: &str) -> &str {
 }
 
 /// Applies `<<`: entries of the merged maps that the map itself has not; earlier maps of a list win.
-fn merge(entries: &mut Vec<Entry>) {
-    let Some(at) = entries.iter().position(|entry| entry.key == MERGE) else { return };
+fn merge(entries: &mut Vec<Entry>) -> Result<(), Refusal> {
+    let Some(at) = entries.iter().position(|entry| entry.key == MERGE) else { return Ok(()) };
+    let line = entries.get(at).map_or(0, |entry| entry.line);
     let merged = entries.remove(at).value;
     let sources = match merged.kind {
         Kind::List(items) => items,
@@ -236,6 +248,9 @@ fn merge(entries: &mut Vec<Entry>) {
         match source.kind {
             Kind::Map(found) => {
                 for entry in found {
+                    if entries.len() > MAX_KEYS {
+                        return Err((line, format!("a section has more than {MAX_KEYS} keys")));
+                    }
                     if entries.iter().all(|own| own.key != entry.key) {
                         entries.push(entry);
                     }
@@ -245,6 +260,7 @@ fn merge(entries: &mut Vec<Entry>) {
             kind => entries.push(Entry { key: "<<".into(), line: source.line, value: Node { line: source.line, kind } }),
         }
     }
+    Ok(())
 }
 
 /// Whether a scalar with that tag is still plain; foreign tags are refused.

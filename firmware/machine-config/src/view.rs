@@ -3,7 +3,13 @@
 use ipnet::IpNet;
 use pki::{AuthorityPem, Secret};
 
-use crate::{Network, Problems, host::Host, stream, take::Taker, validate};
+use crate::{
+    Network, Problems,
+    host::{self, Host},
+    network, stream,
+    take::Taker,
+    validate,
+};
 
 /// Control plane or worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,7 +34,7 @@ impl MachineType {
 /// A setting that is understood but that this version does not act on, or an advice.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Warning {
-    /// Line in the text, from 1.
+    /// Line in the text, from 1; 0 when it is about several.
     pub line: usize,
     /// Path of the value.
     pub path: String,
@@ -38,7 +44,10 @@ pub struct Warning {
 
 impl std::fmt::Display for Warning {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "line {}: {}: {}", self.line, self.path, self.text)
+        match self.line {
+            0 => f.write_str(&self.text),
+            line => write!(f, "line {line}: {}: {}", self.path, self.text),
+        }
     }
 }
 
@@ -47,7 +56,7 @@ impl std::fmt::Display for Warning {
 pub fn summary(warnings: &[Warning]) -> Vec<String> {
     let mut places: Vec<(&str, Vec<String>)> = Vec::new();
     for Warning { line, path, text } in warnings {
-        let place = format!("{path} (line {line})");
+        let place = if *line == 0 { "at the end of the list".to_owned() } else { format!("{path} (line {line})") };
         match places.iter_mut().find(|(known, _)| known == text) {
             Some((_, list)) => list.push(place),
             None => places.push((text, vec![place])),
@@ -123,22 +132,23 @@ impl Config {
     /// Reads and checks a configuration. Fails with every problem found, not just the first.
     pub fn parse(text: &str) -> Result<Parsed, Problems> {
         let mut stream = stream::read(text);
-        let unread = stream.main.is_none() && !stream.problems.is_empty();
-        let mut taker = Taker { problems: stream.problems };
-        let mut config = stream.main.as_ref().and_then(|node| taker.config(node));
-        if stream.main.is_none() && !unread {
+        let problems = std::mem::take(&mut stream.problems);
+        let unread = stream.main().is_none() && !problems.is_empty();
+        let mut taker = Taker { problems };
+        let mut config = stream.main().and_then(|node| taker.config(node));
+        if stream.main().is_none() && !unread {
             taker.problems.add(0, "", "there is no main document (one with machine: and cluster:)");
         }
-        if let (Some(config), Some(main)) = (&mut config, &stream.main) {
-            let document = |kind: &str| stream.documents.get(kind);
+        if let (Some(config), Some(main)) = (&mut config, stream.main()) {
+            let document = |kind: &str| stream.of_kind(kind).next();
             taker.hostname(config, main, document(stream::HOSTNAME));
-            taker.network_documents(&mut config.network, &stream.network);
-            config.host = taker.host(main.get("machine"), &stream.host);
+            taker.network_documents(&mut config.network, &stream.among(&network::KINDS));
+            config.host = taker.host(main.get("machine"), &stream.among(&host::KINDS));
             taker.cluster_documents(&mut config.cluster, document(stream::CLUSTER), document(stream::IDENTITY));
             validate::check(config, main, &mut taker.problems);
         }
         taker.problems.sort();
-        stream.warnings.sort_by_key(|warning| warning.line);
+        stream.warnings.sort_by_key(|warning| (warning.line == 0, warning.line));
         match config {
             Some(config) if taker.problems.is_empty() => Ok(Parsed { config, warnings: stream.warnings }),
             _ => Err(taker.problems),

@@ -30,7 +30,7 @@ pub use types::{
 pub use validate::is_link_name;
 pub use wireguard::{Wireguard, WireguardPeer};
 
-use crate::{take::Taker, tree::Node};
+use crate::{stream::Document, take::Taker};
 
 /// Kinds of documents that are taken here.
 pub(crate) const KINDS: [&str; 16] = [
@@ -54,8 +54,8 @@ pub(crate) const KINDS: [&str; 16] = [
 
 impl Taker {
     /// Adds what the documents say to what the main document says.
-    pub fn network_documents(&mut self, network: &mut Network, documents: &[(String, Node)]) {
-        for (kind, node) in documents {
+    pub fn network_documents(&mut self, network: &mut Network, documents: &[&Document]) {
+        for Document { kind, node } in documents.iter().copied() {
             match kind.as_str() {
                 "LinkConfig" | "BondConfig" | "BridgeConfig" | "DummyLinkConfig" | "VLANConfig" | "VRFConfig" | "VethConfig"
                 | "WireguardConfig" => {

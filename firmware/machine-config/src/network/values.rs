@@ -107,7 +107,7 @@ mod tests {
             ("-3s", None),
             ("s", None),
         ] {
-            let node = Node { line: 1, kind: Kind::Scalar { text: word.into(), plain: true } };
+            let node = Node { line: 1, kind: Kind::Scalar { text: word.to_owned().into(), plain: true } };
             assert_eq!(span(Some(&node)), wanted, "{word}");
         }
         assert_eq!(hex_bytes("00:ff-1A"), Some(vec![0, 255, 26]));

@@ -195,7 +195,10 @@ impl Manager {
 
     fn dry_run(&self, text: &str, config: &Config) -> String {
         let active = self.node.config.borrow().active.clone();
-        let changes = diff::unified(active.as_ref().map_or("", |active| &active.text), text);
+        let changes = match machine_config::redact_pair(active.as_ref().map_or("", |active| &active.text), text) {
+            Ok((old, new)) => diff::unified(&old, &new),
+            Err(problems) => problems.to_string(), // cannot be: both were read before
+        };
         let changes = if changes.is_empty() { "No changes.".to_owned() } else { changes };
         let effects = effects::effects(active.as_ref().map(|active| &active.config), config).join("\n  ");
         let done = done(ApplyMode::Now);

@@ -52,6 +52,8 @@ async fn a_fresh_node_takes_stores_and_finds_it_again() {
 
     let tried = rig.apply(&control_plane, ApplyMode::DryRun).await.expect("valid");
     assert!(tried.details.starts_with("Dry run summary:\n") && tried.details.contains("+machine:"), "{}", tried.details);
+    let parsed = machine_config::Config::parse(&control_plane).expect("valid");
+    assert!(!tried.details.contains(parsed.config.token().expose()), "a dry run shows no secret");
     assert_eq!((rig.active(), rig.stored()), (None, None));
 
     let taken = rig.apply(&control_plane, ApplyMode::Now).await.expect("taken");
