@@ -85,6 +85,47 @@ fn wrong_input_is_explained() {
 }
 
 #[test]
+fn configurations_are_patched_and_checked() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = folder.path();
+    fs::write(at.join("all.yaml"), "machine: {certSANs: [all.lan]}\n---\napiVersion: v1alpha1\nkind: HostnameConfig\n$patch: delete\n")
+        .expect("written");
+    fs::write(at.join("worker-patch.yaml"), "machine:\n  nodeLabels: {rack: a1}\n").expect("written");
+    fs::write(at.join("wrong.yaml"), "machine:\n  colour: red\n").expect("written");
+    let read = |name: &str| fs::read_to_string(at.join(name)).expect("a file");
+
+    ok(at, "gen config home https://10.0.0.10:6443 --talos-version v1.12 --config-patch @all.yaml --config-patch-worker worker-patch.yaml");
+    let parse = |name: &str| machine_config::Config::parse(&read(name)).unwrap_or_else(|problems| panic!("{name}: {problems}")).config;
+    assert_eq!(parse("controlplane.yaml").cert_sans(), ["all.lan"]);
+    assert!(!read("controlplane.yaml").contains("HostnameConfig") && !read("controlplane.yaml").contains("rack"));
+    assert!(read("worker.yaml").contains("    rack: a1\n"));
+    assert!(!at.join("none").exists());
+    let text = fails(at, "gen config home https://10.0.0.10:6443 --force --config-patch @wrong.yaml");
+    assert!(text.contains("wrong.yaml") && text.contains("line 2: machine.colour"), "{text}");
+
+    let printed = ok(at, "machineconfig patch worker.yaml --patch {\"machine\":{\"certSANs\":[\"more.lan\"]}}");
+    fs::write(at.join("printed.yaml"), &printed).expect("written");
+    assert_eq!(parse("printed.yaml").cert_sans(), ["all.lan", "more.lan"]);
+    ok(at, "mc patch worker.yaml -p @all.yaml -o made/for/it.yaml");
+    assert_eq!(parse("made/for/it.yaml").cert_sans(), ["all.lan", "all.lan"]);
+    let mode = fs::metadata(at.join("made/for/it.yaml")).expect("there").permissions().mode();
+    assert_eq!(mode & 0o777, 0o600, "a configuration holds keys");
+    let operations = "[{\"op\":\"remove\",\"path\":\"/machine/nodeLabels\"}]";
+    let text = ok(at, &format!("mc patch worker.yaml --patch {operations}"));
+    assert!(!text.contains("rack"), "{text}");
+    let text = fails(at, "mc patch worker.yaml --patch [{\"op\":\"remove\",\"path\":\"/machine/none\"}]");
+    assert!(text.contains("patch 1 cannot be applied") && text.contains("there is no \"none\""), "{text}");
+
+    let text = ok(at, "validate -c worker.yaml -m metal");
+    assert!(text.contains("worker.yaml is valid for metal mode"), "{text}");
+    ok(at, "validate -c worker.yaml -m container");
+    let text = fails(at, "validate -c worker.yaml -m cloud --strict");
+    assert!(text.contains("has warnings"), "{text}");
+    let text = fails(at, "validate -c wrong.yaml -m metal");
+    assert!(text.contains("machine.colour") && text.contains("machine.type"), "{text}");
+}
+
+#[test]
 fn the_client_configuration_is_kept_by_commands() {
     let folder = tempfile::tempdir().expect("a folder");
     let at = folder.path();

@@ -318,7 +318,7 @@ mod tests {
     /// Those too many to list are counted, so that nothing is ignored in silence.
     #[test]
     fn warnings_are_limited() {
-        let text: String = (0..300).map(|n| format!("    - {{interface: eth{n}, vip: {{}}}}\n")).collect();
+        let text: String = (0..300).map(|n| format!("    - {{interface: eth{n}, vip: {{ip: 10.0.0.1}}}}\n")).collect();
         let stream = crate::stream::read(&format!("machine:\n  network:\n   interfaces:\n{text}"));
         assert_eq!(stream.warnings.len(), MAX_WARNINGS + 1);
         assert_eq!(stream.warnings[MAX_WARNINGS].to_string(), "200 more settings have no effect in this version");

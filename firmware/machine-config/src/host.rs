@@ -238,11 +238,12 @@ impl Taker {
         let listed = selector.and_then(|selector| selector.get("ports"));
         let mut ports = self.each(listed, path, Self::ingress_ports);
         ports.sort_unstable();
+        // The reference demands ports of these protocols too, so they are taken, and mean nothing.
+        let ports = if matches!(protocol, Some(Protocol::Icmp | Protocol::Icmpv6)) { Vec::new() } else { ports };
         let wanted = match protocol {
             Some(Protocol::Tcp | Protocol::Udp) if listed.is_none_or(|ports| ports.items().is_empty()) => {
                 Some("this is required for tcp and udp")
             }
-            Some(Protocol::Icmp | Protocol::Icmpv6) if !ports.is_empty() => Some("this protocol has no ports: leave them out"),
             _ if ports.len() > MAX_IN_RULE => Some("at most 256 ports and ranges are taken in one rule"),
             _ => None,
         };

@@ -33,14 +33,17 @@ mod validate;
 mod view;
 mod write;
 
-pub use generate::{DEFAULT_INSTALL_DISK, DEFAULT_INSTALL_IMAGE, GenerateError, GenerateInput, Generated, generate};
+pub use generate::{
+    Contract, ContractError, DEFAULT_INSTALL_DISK, DEFAULT_INSTALL_IMAGE, DEFAULT_KUBERNETES_VERSION, GenerateError, GenerateInput,
+    Generated, generate,
+};
 pub use host::{DefaultAction, Host, Ingress, IngressRule, KernelModule, Peers, Ports, Protocol, Time};
 pub use network::{AutoHostname, Network};
-pub use patch::{Patch, PatchError, patch};
+pub use patch::{Patch, PatchError, patch, same};
 pub use problem::{Problem, Problems};
 pub use redact::{REDACTED, redact, redact_pair};
 pub use reference::{DocumentReference, FieldReference, reference};
-pub use view::{Cluster, Config, Install, MachineType, Parsed, Warning, summary};
+pub use view::{Cluster, Config, Install, MachineType, Parsed, RunMode, Warning, summary};
 
 #[cfg(test)]
 mod tests;

@@ -45,39 +45,38 @@ pub(crate) fn is_float(text: &str) -> bool {
 
 /// A span such as `1h30m` or `1.5s`; `0` alone is allowed.
 pub(crate) fn is_duration(text: &str) -> bool {
-    span(text).is_some()
+    parse_duration(text).is_some()
+}
+
+/// A span in nanoseconds, written as a duration or as a number of them.
+pub(crate) fn nanoseconds(text: &str) -> Option<i128> {
+    parse_duration(text).or_else(|| integer(text))
 }
 
 /// A span that is not negative; a whole number without a unit is nanoseconds.
 pub(crate) fn duration(text: &str) -> Option<Duration> {
-    let seconds = span(text).or_else(|| integer(text).map(|nanoseconds| nanoseconds as f64 / 1e9))?;
-    Duration::try_from_secs_f64(seconds).ok()
+    nanoseconds(text).and_then(|span| u64::try_from(span).ok()).map(Duration::from_nanos)
 }
 
-/// A span in seconds.
-fn span(text: &str) -> Option<f64> {
+#[expect(clippy::cast_possible_truncation, reason = "saturates, and no limit is near what a span cannot hold")]
+fn parse_duration(text: &str) -> Option<i128> {
     const UNITS: [(&str, f64); 8] =
-        [("ns", 1e-9), ("us", 1e-6), ("µs", 1e-6), ("μs", 1e-6), ("ms", 1e-3), ("s", 1.0), ("m", 60.0), ("h", 3600.0)];
-    let (sign, mut rest) = match text.strip_prefix('-') {
-        Some(rest) => (-1.0, rest),
-        None => (1.0, text.strip_prefix('+').unwrap_or(text)),
-    };
+        [("ns", 1.0), ("us", 1e3), ("µs", 1e3), ("μs", 1e3), ("ms", 1e6), ("s", 1e9), ("m", 60e9), ("h", 3600e9)];
+    let mut rest = text.strip_prefix(['+', '-']).unwrap_or(text);
     if rest == "0" {
-        return Some(0.0);
+        return Some(0);
     }
-    let mut seconds = None;
+    let mut sum = 0.0;
     while !rest.is_empty() {
         let number = rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.').len();
         let (digits, after) = rest.split_at(number);
-        if digits.is_empty() || digits == "." {
-            return None;
-        }
-        let (unit, factor) = UNITS.iter().find(|(unit, _)| after.starts_with(unit))?;
-        let value: f64 = digits.parse().ok()?;
-        seconds = Some(seconds.unwrap_or(0.0) + value * factor);
+        let count: f64 = digits.parse().ok()?;
+        let (unit, size) = UNITS.iter().find(|(unit, _)| after.starts_with(unit))?;
+        sum += count * size;
         rest = &after[unit.len()..];
     }
-    seconds.map(|seconds: f64| sign * seconds)
+    let parts = !text.trim_start_matches(['+', '-']).is_empty();
+    parts.then_some(if text.starts_with('-') { -(sum as i128) } else { sum as i128 })
 }
 
 #[cfg(test)]

@@ -16,11 +16,6 @@ const LINKS: [&str; 8] =
 /// Kinds of which only one may have a name.
 const EXCLUSIVE: [&[&str]; 2] = [&["UserVolumeConfig", "ExistingVolumeConfig"], &["Layer2VIPConfig", "HCloudVIPConfig"]];
 
-/// Kinds of which there is at most one and whose content is taken out.
-pub(crate) const HOSTNAME: &str = "HostnameConfig";
-pub(crate) const CLUSTER: &str = "KubeClusterConfig";
-pub(crate) const IDENTITY: &str = "DiscoveryIdentityConfig";
-
 /// A stream whose documents are known and fit their schemas, as far as the problems do not say otherwise.
 pub(crate) struct Stream {
     pub documents: Vec<Document>,

@@ -100,9 +100,6 @@ impl Taker {
         if given.is_none() && auto.is_none() {
             self.problems.add(document.line, "HostnameConfig", "either auto or hostname must be set");
         }
-        if config.network.hostname.is_some() {
-            self.problems.add(document.line, "HostnameConfig", "the main document sets machine.network.hostname already");
-        }
         if let (Some(node), Some(true)) = (stable, flag(stable)) {
             self.problems.add(node.line, "machine.features.stableHostname", "this is set while a HostnameConfig document is there");
         }
@@ -112,25 +109,34 @@ impl Taker {
         }
     }
 
-    /// What the generation served keeps in documents of its own and older ones in the main document; not in both.
-    pub fn cluster_documents(&mut self, cluster: &mut Cluster, base: Option<&Node>, identity: Option<&Node>) {
-        if let Some(document) = base {
-            self.moved(document, "KubeClusterConfig.clusterName", "cluster.clusterName", &cluster.name);
-            self.moved(document, "KubeClusterConfig.endpoint", "cluster.controlPlane.endpoint", &cluster.endpoint);
+    /// What the generation served keeps in documents of its own and older ones in the main document. That it is not in
+    /// both is checked elsewhere.
+    pub fn cluster_documents<'a>(&mut self, cluster: &mut Cluster, document: impl Fn(&str) -> Option<&'a Node>) {
+        if let Some(document) = document("KubeClusterConfig") {
             cluster.name = text(document.get("clusterName"));
             cluster.endpoint = text(document.get("endpoint"));
         }
-        if let Some(document) = identity {
-            self.moved(document, "DiscoveryIdentityConfig.clusterID", "cluster.id", &cluster.id);
-            self.moved(document, "DiscoveryIdentityConfig.clusterSecret", "cluster.secret", cluster.secret.expose());
+        if let Some(document) = document("DiscoveryIdentityConfig") {
             cluster.id = text(document.get("clusterID"));
             cluster.secret = secret(document.get("clusterSecret"));
         }
-    }
-
-    fn moved(&mut self, document: &Node, path: &str, older: &str, earlier: &str) {
-        if !earlier.is_empty() {
-            self.problems.add(document.line, path, format!("the main document sets {older} already: remove it there"));
+        if let Some(document) = document("KubeAPIServerCAConfig") {
+            cluster.ca = authority_document(document);
+        }
+        if let Some(document) = document("KubeAggregatorCAConfig") {
+            cluster.aggregator_ca = authority_document(document);
+        }
+        if let Some(key) = document("KubeServiceAccountConfig").and_then(|document| document.get("issuer")?.get("privateKey")) {
+            cluster.service_account = Some(secret(Some(key)));
+        }
+        if let Some(document) = document("KubeNetworkConfig") {
+            if let Some(domain) = document.get("dnsDomain").and_then(Node::text) {
+                domain.clone_into(&mut cluster.dns_domain);
+            }
+            // The check of types spoke of what is no network.
+            let networks = |key: &str| texts(document.get(key)).iter().filter_map(|text| text.parse().ok()).collect();
+            cluster.pod_subnets = networks("podSubnets");
+            cluster.service_subnets = networks("serviceSubnets");
         }
     }
 
@@ -208,6 +214,16 @@ impl Taker {
     pub(crate) fn parsed<T: FromStr>(&mut self, node: Option<&Node>, path: &str, wanted: &str) -> Vec<T> {
         self.each(node, path, |taker, item, path| taker.one(Some(item), path, wanted))
     }
+}
+
+/// The authority of a document: the one that issues, or the first that is accepted where nothing is issued.
+fn authority_document(document: &Node) -> Option<AuthorityPem> {
+    let Some(issuing) = document.get("issuingCA") else {
+        let cert_pem = document.get("acceptedCAs")?.items().first()?.text()?.to_owned();
+        return Some(AuthorityPem { cert_pem, key_pem: None });
+    };
+    let key_pem = issuing.get("key").and_then(Node::text).filter(|key| !key.is_empty()).map(Secret::new);
+    Some(AuthorityPem { cert_pem: text(issuing.get("cert")), key_pem })
 }
 
 pub(crate) fn text(node: Option<&Node>) -> String {

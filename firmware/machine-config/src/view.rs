@@ -31,6 +31,18 @@ impl MachineType {
     }
 }
 
+/// Where a node runs, which decides what a configuration must say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum RunMode {
+    /// On a machine of its own.
+    #[default]
+    Metal,
+    /// In a cloud.
+    Cloud,
+    /// In a container.
+    Container,
+}
+
 /// A setting that is understood but that this version does not act on, or an advice.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Warning {
@@ -129,8 +141,13 @@ pub struct Config {
 }
 
 impl Config {
-    /// Reads and checks a configuration. Fails with every problem found, not just the first.
+    /// Reads and checks the configuration of a machine. Fails with every problem found, not just the first.
     pub fn parse(text: &str) -> Result<Parsed, Problems> {
+        Self::parse_for(text, RunMode::Metal)
+    }
+
+    /// Reads and checks a configuration for where it is used. Fails with every problem found.
+    pub fn parse_for(text: &str, mode: RunMode) -> Result<Parsed, Problems> {
         let mut stream = stream::read(text);
         let problems = std::mem::take(&mut stream.problems);
         let unread = stream.main().is_none() && !problems.is_empty();
@@ -141,12 +158,13 @@ impl Config {
         }
         if let (Some(config), Some(main)) = (&mut config, stream.main()) {
             let document = |kind: &str| stream.of_kind(kind).next();
-            taker.hostname(config, main, document(stream::HOSTNAME));
+            taker.hostname(config, main, document("HostnameConfig"));
             taker.network_documents(&mut config.network, &stream.among(&network::KINDS));
             config.host = taker.host(main.get("machine"), &stream.among(&host::KINDS));
-            taker.cluster_documents(&mut config.cluster, document(stream::CLUSTER), document(stream::IDENTITY));
-            validate::check(config, main, &mut taker.problems);
+            taker.cluster_documents(&mut config.cluster, document);
+            validate::check(config, &stream, main, mode, &mut taker.problems);
         }
+        validate::documents(&stream, &mut taker.problems);
         taker.problems.sort();
         stream.warnings.sort_by_key(|warning| (warning.line == 0, warning.line));
         match config {

@@ -30,7 +30,7 @@ pub use inspect::{Role, common_name, expires, issued_by, roles, spki_fingerprint
 pub use keys::{read_chain, read_key};
 pub use secret::Secret;
 pub use talosconfig::{Context, Talosconfig};
-pub use text::{decode_base64_text, encode_base64, is_base64};
+pub use text::{base64_len, decode_base64_text, encode_base64, is_base64};
 
 #[cfg(test)]
 mod tests;

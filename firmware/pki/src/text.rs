@@ -32,6 +32,13 @@ pub fn is_base64(encoded: &str) -> bool {
     STANDARD.decode(compact.as_bytes()).map(Zeroizing::new).is_ok()
 }
 
+/// How many bytes base64 stands for; `None` when it is none.
+#[must_use]
+pub fn base64_len(encoded: &str) -> Option<usize> {
+    let compact: Zeroizing<String> = Zeroizing::new(encoded.chars().filter(|c| !c.is_ascii_whitespace()).collect());
+    STANDARD.decode(compact.as_bytes()).map(Zeroizing::new).map(|bytes| bytes.len()).ok()
+}
+
 /// `N` random bytes.
 pub(crate) fn random<const N: usize>() -> Result<Zeroizing<[u8; N]>, Error> {
     let mut bytes = Zeroizing::new([0; N]);

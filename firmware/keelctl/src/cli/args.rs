@@ -49,6 +49,13 @@ pub enum Command {
     /// Give a node its configuration
     #[command(visible_alias = "apply")]
     ApplyConfig(ApplyConfig),
+    /// Change the configuration of nodes: read it, patch it, apply it
+    Patch(PatchNode),
+    /// Make and change configuration files (no node needed)
+    #[command(subcommand, name = "machineconfig", visible_alias = "mc")]
+    MachineConfig(MachineConfig),
+    /// Check a configuration file (no node needed)
+    Validate(Validate),
     /// Versions of this client and of nodes
     Version(Version),
     /// Host names of nodes
@@ -122,7 +129,7 @@ pub struct Insecure {
 #[derive(Debug, Subcommand)]
 pub enum Gen {
     /// Make controlplane.yaml, worker.yaml and talosconfig for a new cluster
-    Config(GenConfig),
+    Config(Box<GenConfig>),
     /// Make a secrets bundle, to generate the same cluster's files again later (gen config --with-secrets)
     Secrets(GenSecrets),
 }
@@ -157,6 +164,39 @@ pub struct GenConfig {
     /// Domain of the cluster's services
     #[arg(long, value_name = "DOMAIN", default_value = "cluster.local")]
     pub dns_domain: String,
+    /// Version of Kubernetes
+    #[arg(long, value_name = "VERSION", default_value = machine_config::DEFAULT_KUBERNETES_VERSION)]
+    pub kubernetes_version: String,
+    /// Make configurations in the shape of this version, v1.9 to v1.14. Default: the newest
+    #[arg(long, value_name = "VERSION")]
+    pub talos_version: Option<machine_config::Contract>,
+    /// Mirror of an image registry, HOST=URL; several for one host are asked in their order
+    #[arg(long, value_delimiter = ',', value_name = "HOST=URL", value_parser = mirror)]
+    pub registry_mirror: Vec<(String, String)>,
+    /// Have nodes build an encrypted network among them
+    #[arg(long, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    pub with_kubespan: Option<bool>,
+    /// Have nodes find one another through the discovery service
+    #[arg(long, default_value_t = true, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    pub with_cluster_discovery: bool,
+    /// Patch for the configurations of all nodes: @FILE or the patch itself (may be given several times)
+    #[arg(long, value_name = "PATCH")]
+    pub config_patch: Vec<String>,
+    /// Patch for the configuration of control-plane nodes
+    #[arg(long, value_name = "PATCH")]
+    pub config_patch_control_plane: Vec<String>,
+    /// Patch for the configuration of workers
+    #[arg(long, value_name = "PATCH")]
+    pub config_patch_worker: Vec<String>,
+}
+
+fn mirror(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((host, url)) if !host.is_empty() && (url.starts_with("http://") || url.starts_with("https://")) => {
+            Ok((host.to_owned(), url.to_owned()))
+        }
+        _ => Err("a mirror is given as HOST=URL (docker.io=https://mirror.lan)".to_owned()),
+    }
 }
 
 /// A file of a new cluster.
@@ -224,6 +264,77 @@ pub struct ApplyConfig {
     /// Only show what would change
     #[arg(long)]
     pub dry_run: bool,
+    /// Patch the configuration before it is sent: @FILE or the patch itself (may be given several times)
+    #[arg(short = 'p', long, value_name = "PATCH")]
+    pub config_patch: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct PatchNode {
+    /// What to patch: machineconfig
+    #[arg(value_name = "TYPE")]
+    pub kind: String,
+    /// Taken for the sake of scripts: the configuration in force is patched, whatever this says
+    #[arg(hide = true)]
+    pub id: Option<String>,
+    /// Patch: @FILE or the patch itself (may be given several times)
+    #[arg(short, long, value_name = "PATCH")]
+    pub patch: Vec<String>,
+    /// File with a patch, applied after the others
+    #[arg(long, value_name = "FILE")]
+    pub patch_file: Option<String>,
+    /// When it takes effect
+    #[arg(short, long, value_enum, default_value_t = Mode::Auto)]
+    pub mode: Mode,
+    /// With mode try: after how long the node goes back to the old configuration
+    #[arg(long, value_name = "DURATION", default_value = "1m")]
+    pub timeout: jiff::SignedDuration,
+    /// Only show what would change
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum MachineConfig {
+    /// Patch a configuration file
+    Patch(PatchFile),
+    /// Make the configurations of a new cluster, as `gen config` does
+    Gen(Box<GenConfig>),
+}
+
+#[derive(Debug, Args)]
+pub struct PatchFile {
+    /// Configuration file; `-` reads standard input
+    pub file: PathBuf,
+    /// Patch: @FILE or the patch itself (may be given several times)
+    #[arg(short, long, value_name = "PATCH", required = true)]
+    pub patch: Vec<String>,
+    /// Where to write the result. Default: it is printed
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct Validate {
+    /// Configuration file; `-` reads standard input
+    #[arg(short, long, value_name = "FILE")]
+    pub config: PathBuf,
+    /// Where the node runs
+    #[arg(short, long, value_enum)]
+    pub mode: ValidateMode,
+    /// Take warnings for errors
+    #[arg(long)]
+    pub strict: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ValidateMode {
+    /// On a machine of its own
+    Metal,
+    /// In a cloud
+    Cloud,
+    /// In a container
+    Container,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -468,8 +579,15 @@ mod tests {
     fn usual_lines_are_understood() {
         for line in [
             "gen config c https://10.0.0.1:6443 -o -  -t worker --install-disk /dev/vda --additional-sans a,b --force",
+            "gen config c https://a --talos-version v1.10 --registry-mirror a=http://b,c=https://d --with-kubespan --with-cluster-discovery=false",
+            "gen config c https://a --config-patch @a --config-patch b --config-patch-worker [] --config-patch-control-plane {}",
+            "mc gen c https://a",
+            "machineconfig patch a.yaml -p @p.yaml --patch b -o c.yaml",
+            "patch mc -n a -p @p.yaml --patch-file f --dry-run -m staged",
+            "patch machineconfig v1alpha1 -p x --mode try --timeout 5m",
+            "validate -c a.yaml -m metal --strict",
             "gen secrets -o s.yaml",
-            "apply-config -n 10.0.0.1 -i -f c.yaml -m no-reboot --dry-run",
+            "apply-config -n 10.0.0.1 -i -f c.yaml -m no-reboot --dry-run -p @p --config-patch q",
             "apply -n a,b -e c -f - -m try --timeout 90s",
             "version --client --short",
             "-n a version -i --cert-fingerprint x",
@@ -495,7 +613,20 @@ mod tests {
 
     #[test]
     fn wrong_lines_are_refused() {
-        for line in ["", "get", "inspect", "version --cert-fingerprint x", "logs", "apply-config -n a", "reboot -m slow", "gen config c"] {
+        for line in [
+            "",
+            "get",
+            "inspect",
+            "version --cert-fingerprint x",
+            "logs",
+            "apply-config -n a",
+            "reboot -m slow",
+            "gen config c",
+            "mc patch a",
+            "validate -c a",
+            "gen config c https://a --talos-version v1.8",
+            "gen config c https://a --registry-mirror x",
+        ] {
             let words = std::iter::once("keelctl").chain(line.split_whitespace());
             assert!(Cli::try_parse_from(words).is_err(), "{line}");
         }

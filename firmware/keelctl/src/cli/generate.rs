@@ -9,12 +9,12 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
-use machine_config::{GenerateInput, Generated};
+use machine_config::{Contract, GenerateInput, Generated, patch};
 use pki::{Secret, SecretsBundle};
 
 use super::{
     args::{FileKind, Gen, GenConfig, GenSecrets},
-    store,
+    patches, store,
 };
 
 pub fn run(command: Gen) -> Result<ExitCode> {
@@ -44,6 +44,9 @@ impl FileKind {
 }
 
 fn config(args: &GenConfig) -> Result<()> {
+    let given = [&args.config_patch, &args.config_patch_control_plane, &args.config_patch_worker];
+    let [all, control_plane, worker] = given.map(|given| patches::load(given));
+    let patches = [all?, control_plane?, worker?];
     let places = places(args)?;
     if !args.force {
         refuse_existing(places.iter().filter_map(|(_, place)| place.as_deref()))?;
@@ -61,9 +64,21 @@ fn config(args: &GenConfig) -> Result<()> {
         install_image: &args.install_image,
         additional_sans: &args.additional_sans,
         dns_domain: &args.dns_domain,
+        kubernetes_version: &args.kubernetes_version,
+        contract: args.talos_version.unwrap_or(Contract::CURRENT),
+        registry_mirrors: &args.registry_mirror,
+        discovery: args.with_cluster_discovery,
+        kubespan: args.with_kubespan.filter(|enabled| *enabled),
         ..GenerateInput::new(&args.name, &args.endpoint, &secrets, now)
     };
-    let generated = machine_config::generate(&input)?;
+    let mut generated = machine_config::generate(&input)?;
+    let [all, control_plane, worker] = patches;
+    for (config, own, whose) in [
+        (&mut generated.controlplane, control_plane, "patch the configuration of control-plane nodes"),
+        (&mut generated.worker, worker, "patch the configuration of workers"),
+    ] {
+        *config = patch(config.expose(), &[all.clone(), own].concat()).context(whose)?;
+    }
     for (kind, place) in places {
         put(place.as_deref(), &kind.text(&generated)?)?;
     }

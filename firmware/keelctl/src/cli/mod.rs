@@ -7,8 +7,10 @@ mod files;
 mod generate;
 mod get;
 mod inspect;
+mod machineconfig;
 mod meminfo;
 mod nodes;
+mod patches;
 mod power;
 mod report;
 mod show;
@@ -43,7 +45,11 @@ fn run(cli: Cli) -> Result<ExitCode> {
         match cli.command {
             Command::Gen(command) => generate::run(command),
             Command::Config(command) => config::run(command, &fleet),
-            Command::ApplyConfig(apply) => show::apply(&fleet, apply).await,
+            Command::ApplyConfig(apply) => machineconfig::apply(&fleet, apply).await,
+            Command::Patch(patch) => machineconfig::patch_nodes(&fleet, patch).await,
+            Command::MachineConfig(args::MachineConfig::Patch(patch)) => machineconfig::patch_file(&patch),
+            Command::MachineConfig(args::MachineConfig::Gen(config)) => generate::run(args::Gen::Config(config)),
+            Command::Validate(validate) => machineconfig::validate(&validate),
             Command::Version(version) => show::version(&fleet, version).await,
             Command::Hostname => show::hostname(&fleet).await,
             Command::Services(services) => show::services(&fleet, services).await,

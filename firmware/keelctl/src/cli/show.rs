@@ -1,56 +1,16 @@
 //! Commands that ask once and show a table.
 
-use std::{cmp::Reverse, fs, io::Read as _, process::ExitCode, time::Duration};
+use std::{cmp::Reverse, process::ExitCode};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use futures_util::TryFutureExt as _;
-use wire::machine::{ServiceInfo, apply_configuration_request::Mode as Wire};
-
-use crate::client::Apply;
+use wire::machine::ServiceInfo;
 
 use super::{
     args::{self, Insecure, Output, Sort},
     nodes::{Fleet, each},
     report::{Cell, Report, bytes},
 };
-
-/// Largest configuration file read, bytes; nodes take no larger one either.
-const MAX_CONFIG: u64 = 4 << 20;
-
-pub async fn apply(fleet: &Fleet, args: args::ApplyConfig) -> Result<ExitCode> {
-    let mut config = String::new();
-    let read = if args.file.as_os_str() == "-" {
-        std::io::stdin().take(MAX_CONFIG + 1).read_to_string(&mut config)
-    } else {
-        fs::File::open(&args.file).and_then(|file| file.take(MAX_CONFIG + 1).read_to_string(&mut config))
-    };
-    read.with_context(|| format!("read {}", args.file.display()))?;
-    if config.len() as u64 > MAX_CONFIG {
-        bail!("{} is larger than {MAX_CONFIG} bytes: this is no machine configuration", args.file.display());
-    }
-    let mode = match args.mode {
-        args::Mode::Auto => Wire::Auto,
-        args::Mode::NoReboot => Wire::NoReboot,
-        args::Mode::Reboot => Wire::Reboot,
-        args::Mode::Staged => Wire::Staged,
-        args::Mode::Try => Wire::Try,
-    };
-    let try_timeout = if mode == Wire::Try { Some(Duration::try_from(args.timeout).context("use --timeout")?) } else { None };
-    let how = Apply { mode, dry_run: args.dry_run, try_timeout };
-    let config = &config;
-    let nodes = fleet.nodes(&args.insecure).await?;
-    let call = async |_, client: crate::Client| Ok(client.apply(config, how).await?);
-    let (replies, code) = each(nodes, call).await;
-    for (node, reply) in replies {
-        for warning in reply.warnings {
-            eprintln!("{node}: WARNING: {warning}");
-        }
-        for line in reply.mode_details.trim_end().lines() {
-            eprintln!("{node}: {line}");
-        }
-    }
-    Ok(code)
-}
 
 pub async fn version(fleet: &Fleet, args: args::Version) -> Result<ExitCode> {
     let own = env!("CARGO_PKG_VERSION");

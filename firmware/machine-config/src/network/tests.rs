@@ -133,7 +133,7 @@ fn everything_else() {
             ("DHCPv6Config", "name: eth0\nclientIdentifier: duid\nduidRaw: '00:01'"),
             (
                 "ResolverConfig",
-                "nameservers: [{address: 10.0.0.53}, {address: 1.1.1.1, protocol: DoT, tlsServerName: one.one}]\nsearchDomains: {domains: [a.b], disableDefault: true}",
+                "nameservers: [{address: 10.0.0.53}, {address: 1.1.1.1, protocol: DoT, tlsServerName: one.one}]\nhostDNS: {enabled: true}\nsearchDomains: {domains: [a.b], disableDefault: true}",
             ),
             ("StaticHostConfig", "name: 10.0.0.9\nhostnames: [db]"),
             ("TimeSyncConfig", "ntp: {servers: [10.0.0.123]}"),

@@ -11,6 +11,7 @@ mod merge;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use json::equal;
 pub(crate) use merge::is_delete;
 use pki::Secret;
 
@@ -104,6 +105,14 @@ pub fn patch(config: &str, patches: &[Patch]) -> Result<Secret, PatchError> {
         }
     }
     written(documents.iter().map(|document| &document.node)).map(|text| Secret::new(text.as_str()))
+}
+
+/// Whether two configurations hold the same, comments and layout aside. Texts that cannot be read are not the same.
+#[must_use]
+pub fn same(left: &str, right: &str) -> bool {
+    let mut problems = Problems::default();
+    let (left, right) = (tree::read(left, &mut problems), tree::read(right, &mut problems));
+    problems.is_empty() && left.len() == right.len() && left.iter().zip(&right).all(|(left, right)| equal(left, right))
 }
 
 /// The documents of a configuration that fit the schema, whether or not they are complete.

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::{json::equal, *};
+use super::*;
 
 const BASE: &str = "\
 version: v1alpha1
@@ -384,5 +384,59 @@ proptest! {
             format!("- {{op: {}, path: \"{path}\", from: \"{}\", value: [1, {{a: b}}]}}\n", names[*name], from.replace("/a", "/machine"))
         }).collect();
         drop(apply("machine: {nodeLabels: {a: b}, certSANs: [x]}", &[&text]));
+    }
+}
+
+/// What the patcher of the reference makes of the same patches (`tests/patches`).
+#[test]
+fn patches_do_what_the_reference_does() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/patches");
+    let file = |name: &str| std::fs::read_to_string(folder.join(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
+    let mut cases = 0;
+    for entry in std::fs::read_dir(&folder).expect("the folder") {
+        let name = entry.expect("an entry").file_name().into_string().expect("a name");
+        let Some((case, base)) = name.strip_suffix(".patch.yaml").and_then(|name| name.split_once('.')) else { continue };
+        cases += 1;
+        let ours = apply(&file(&format!("{base}.yaml")), &[&file(&name)]).unwrap_or_else(|error| panic!("{case}: {error}"));
+        let theirs = file(&format!("{case}.expected.yaml"));
+        let (left, right): (Vec<_>, Vec<_>) =
+            (nodes(&ours).iter().filter_map(tidy).collect(), nodes(&theirs).iter().filter_map(tidy).collect());
+        assert_eq!(left.len(), right.len(), "{case}");
+        for (left, right) in left.iter().zip(&right) {
+            assert!(alike(left, right), "{case}\n{}\nis not\n{}", *write::documents([left]), *write::documents([right]));
+        }
+    }
+    assert_eq!(cases, 40);
+}
+
+/// Without what is empty: the reference writes some of it and leaves some out.
+fn tidy(node: &Node) -> Option<Node> {
+    let kind = match &node.kind {
+        Kind::Scalar { text, .. } if text.is_empty() || node.is_null() => return None,
+        Kind::Scalar { .. } => node.kind.clone(),
+        Kind::List(items) => Kind::List(items.iter().filter_map(tidy).collect()),
+        Kind::Map(entries) => {
+            let keep = |entry: &tree::Entry| Some(tree::Entry { key: entry.key.clone(), line: 0, value: tidy(&entry.value)? });
+            Kind::Map(entries.iter().filter_map(keep).collect())
+        }
+    };
+    let empty = matches!(&kind, Kind::List(items) if items.is_empty()) || matches!(&kind, Kind::Map(entries) if entries.is_empty());
+    (!empty).then_some(Node { line: 0, kind })
+}
+
+/// Equal, quotes aside: the reference knows the types of fields and quotes by them.
+fn alike(left: &Node, right: &Node) -> bool {
+    match (&left.kind, &right.kind) {
+        (Kind::List(left), Kind::List(right)) => {
+            left.len() == right.len() && left.iter().zip(right).all(|(left, right)| alike(left, right))
+        }
+        (Kind::Map(left), Kind::Map(right)) => {
+            let found = |entry: &tree::Entry| {
+                right.iter().find(|other| other.key == entry.key).is_some_and(|other| alike(&entry.value, &other.value))
+            };
+            left.len() == right.len() && left.iter().all(found)
+        }
+        (Kind::Scalar { text: left_text, .. }, Kind::Scalar { text: right_text, .. }) => left_text == right_text || equal(left, right),
+        _ => false,
     }
 }

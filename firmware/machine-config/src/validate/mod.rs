@@ -1,9 +1,24 @@
-//! Meanings that types cannot say.
+//! Meanings that types cannot say: `rules` about single documents, `conflicts` between the main document and others,
+//! `whole` about the configuration and where it is used; here, what is looked at in the typed view.
 
-use crate::{Config, MachineType, Problems, endpoint, tree::Node};
+mod conflicts;
+mod rules;
+mod whole;
 
-/// Checks a configuration that was taken out of `main`.
-pub(crate) fn check(config: &Config, main: &Node, problems: &mut Problems) {
+use crate::{Config, MachineType, Problems, RunMode, endpoint, stream::Stream, tree::Node};
+
+/// Checks documents each for itself; for whole configurations and pieces of one.
+pub(crate) fn documents(stream: &Stream, problems: &mut Problems) {
+    for document in &stream.documents {
+        rules::check(&document.kind, &document.node, problems);
+    }
+}
+
+/// Checks a configuration that was taken out of `stream`, whose main document is `main`.
+pub(crate) fn check(config: &Config, stream: &Stream, main: &Node, mode: RunMode, problems: &mut Problems) {
+    let control_plane = config.machine_type() == MachineType::ControlPlane;
+    conflicts::check(stream, main, control_plane, problems);
+    whole::check(stream, main, control_plane, mode, problems);
     let line = |path: &[&str]| {
         let mut line = main.line;
         let mut node = main;
