@@ -85,11 +85,16 @@ impl Debugger {
         Ok(())
     }
 
-    /// The names of the processors.
+    /// The names of the processors; the stub gives some with each answer, and an `l` when there are no more.
     fn processors(&mut self) -> Result<Vec<String>> {
-        let list = self.command("qfThreadInfo")?;
-        let processors = list.strip_prefix('m').with_context(|| format!("the stub lists no processors but {list:?}"))?;
-        Ok(processors.split(',').map(str::to_owned).collect())
+        let mut names = Vec::new();
+        let mut answer = self.command("qfThreadInfo")?;
+        while let Some(more) = answer.strip_prefix('m') {
+            names.extend(more.split(',').map(str::to_owned));
+            answer = self.command("qsThreadInfo")?;
+        }
+        ensure!(answer == "l" && !names.is_empty(), "the stub lists no processors but {answer:?} after {names:?}");
+        Ok(names)
     }
 
     /// Where a processor is; the next commands are about it.
