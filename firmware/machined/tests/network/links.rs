@@ -66,7 +66,7 @@ async fn has(handle: &Handle, kind: &str) -> bool {
     true
 }
 
-fn active(documents: &str) -> ConfigStatus {
+pub(super) fn active(documents: &str) -> ConfigStatus {
     let now = SystemTime::now();
     let secrets = pki::SecretsBundle::generate(now).unwrap();
     let input = machine_config::GenerateInput::new("t", "https://127.0.0.1:6443", &secrets, now);

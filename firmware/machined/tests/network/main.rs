@@ -2,6 +2,7 @@
 
 mod links;
 mod server;
+mod six;
 
 use std::{
     net::{IpAddr, Ipv4Addr},
