@@ -8,7 +8,7 @@ use crate::{
     AutoHostname, Network, Problems,
     host::Host,
     scalar,
-    tree::Node,
+    tree::{Kind, Node},
     view::{Cluster, Config, Install, MachineType},
 };
 
@@ -28,7 +28,9 @@ impl Taker {
         if cluster.is_none() {
             self.problems.add(root.line, "cluster", "this section is required");
         }
-        let (machine, cluster) = (machine?, cluster?);
+        // What is wrong in the one section is told even when the other is missing.
+        let empty = Node { line: root.line, kind: Kind::Map(Vec::new()) };
+        let (machine, cluster) = (machine?, cluster.unwrap_or(&empty));
         let machine_type = self.machine_type(machine);
         let token = secret(machine.get("token"));
         if token.is_empty() && machine.get("token").is_none_or(|node| node.text().is_some()) {

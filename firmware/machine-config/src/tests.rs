@@ -149,7 +149,10 @@ fn every_problem_at_once_with_its_place() {
 #[test]
 fn missing_and_contradicting_things() {
     bad("", &["there is no main document"]);
-    bad("machine:\n  debug: x\n", &["cluster: this section is required", "machine.debug: there is no such field"]);
+    bad(
+        "machine:\n  debug: x\n",
+        &["cluster: this section is required", "machine.debug: there is no such field", "machine.type", "machine.token", "machine.ca"],
+    );
     let nothing = "machine:\n  sysctls: {}\ncluster:\n  id: a\n";
     bad(nothing, &["machine.type", "machine.token", "machine.ca"]);
 }
