@@ -14,6 +14,8 @@ pub mod kmsg;
 pub mod modules;
 /// Mounts and the mount table.
 pub mod mount;
+/// The packet filter.
+pub mod nft;
 /// Sync, restart, power off.
 pub mod power;
 /// Child processes and the one reaper.

@@ -4,7 +4,7 @@
 //! - [`sequence`]: how that is run: one sequence of phases at a time, and who may replace whom.
 //! - [`node`]: what the parts tell each other; each subject has one writer.
 //! - [`disk`], [`net`], [`config`]: the system disk, the network, the configuration in force.
-//! - [`time`]: the clock.
+//! - [`firewall`], [`time`]: who gets in, and when it is.
 //! - [`resources`]: what is known of all that, as generic clients read it.
 //! - [`services`], [`api`]: supervised services; the machine API on its socket.
 //! - [`logs`], [`events`], [`console`]: what people and clients see of all that.
@@ -19,6 +19,7 @@ pub mod config;
 pub mod console;
 pub mod disk;
 pub mod events;
+pub mod firewall;
 pub mod logs;
 pub mod net;
 pub mod node;

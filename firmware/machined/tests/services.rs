@@ -91,6 +91,8 @@ async fn apid_is_started_restarted_and_stopped() {
     wait(&node, "preparing", |service| service.state == ServiceState::Preparing).await;
     assert!(told(&program).is_none());
     node.config.send_modify(|config| config.settled = true);
+    assert!(told(&program).is_none(), "nobody is let in before the firewall is up");
+    node.firewall.send_modify(|firewall| firewall.settled = true);
 
     // It starts in maintenance without waiting for an address, with a fingerprint for people, and is told addresses as they come.
     let config = wait_told(&node, &logs, &program, 1).await;

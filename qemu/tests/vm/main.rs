@@ -7,6 +7,7 @@ mod bad_input;
 mod cells;
 mod changes;
 mod network;
+mod firewall;
 mod node;
 mod power_cut;
 mod resources;
@@ -46,6 +47,7 @@ fn main() {
     trials.extend(serial_port::trials());
     trials.extend(services::trials());
     trials.extend(time::trials());
+    trials.extend(firewall::trials());
     libtest_mimic::run(&arguments, trials).exit();
 }
 

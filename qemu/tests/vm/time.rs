@@ -25,7 +25,7 @@ const NOTICED: Duration = Duration::from_secs(180);
 const STATUS: &str = "TimeStatuses.v1alpha1.talos.dev";
 
 pub fn trials() -> Vec<Trial> {
-    Arch::ALL.into_iter().map(|arch| trial(format!("time/{arch}/server"), move || set_by_a_server(Machine::new(arch)))).collect()
+    Arch::ALL.into_iter().map(|arch| trial(format!("host/{arch}/time"), move || set_by_a_server(Machine::new(arch)))).collect()
 }
 
 fn set_by_a_server(machine: Machine) -> Result<()> {

@@ -13,7 +13,7 @@ use super::{Machine, health, setup, sinks};
 use crate::{
     console,
     disk::{self, Looking},
-    events, net,
+    events, firewall, net,
     node::{Node, Slot},
     sequence::phases::{OnError, Phase, Step, StepError},
     services::{self, Settings, Supervisor},
@@ -50,6 +50,10 @@ pub fn list(machine: &Arc<Machine>, looking: Looking) -> Vec<Phase> {
                 acquire_config(machine),
                 // Before any service inherits them.
                 step("limits", OnError::Report, |_| Ok(setup::basics()?)),
+                step("startFirewall", OnError::Report, |machine| {
+                    firewall::start(&machine.node);
+                    Ok(())
+                }),
                 step("startNetwork", OnError::Report, start_network),
                 start_all(machine),
                 blocking("clockFloor", clock_floor),

@@ -8,6 +8,7 @@
 mod block;
 mod config;
 mod disks;
+mod firewall;
 mod kernel;
 mod listener;
 mod mirror;
@@ -77,6 +78,7 @@ fn fill(runtime: &mut Runtime, node: &Node) -> Result<(), FillError> {
     runtime.add(kernel::KernelNetwork::default())?;
     runtime.add(config::reconciler(node))?;
     runtime.add(block::reconciler(node))?;
+    runtime.add(firewall::reconciler(node))?;
     runtime.add(time::reconciler(node))?;
     runtime.add(modules::reconciler())?;
     Ok(runtime.add(disks::reconciler())?)

@@ -53,6 +53,8 @@ const HEALTH: HealthCheck = HealthCheck {
     timeout: Duration::from_millis(500),
     patience: Duration::from_secs(3),
 };
+/// Longest wait for the firewall: a node that nobody can reach is worse.
+const FIREWALL_LIMIT: Duration = Duration::from_secs(10);
 
 /// How the process is started.
 #[derive(Clone, Debug)]
@@ -132,6 +134,11 @@ impl Apid {
         let Memory { inputs, key } = &mut *memory;
         // On the first boot of the node the process gets ready while boot still looks for the configuration. The sender lives in the node.
         drop(self.node.config.subscribe().wait_for(|config| config.settled).await);
+        // Nobody is to get in before the rules about that are in force; they follow the configuration at once.
+        let mut firewall = self.node.firewall.subscribe();
+        if timeout(FIREWALL_LIMIT, firewall.wait_for(|firewall| firewall.settled)).await.is_err() {
+            log::warn!(target: "services", "{ID} does not wait for the firewall any longer");
+        }
         let mut made = match self.tell(&mut stdin, inputs, key).await {
             Ok(made) => made,
             Err(problem) => return Verdict::Broken(problem),

@@ -25,6 +25,7 @@ macro_rules! kinds {
 
 pub mod block;
 pub mod config;
+pub mod firewall;
 pub mod hardware;
 pub mod meta;
 pub mod network;
@@ -63,6 +64,7 @@ pub fn all() -> impl Iterator<Item = &'static Registered> {
         meta::REGISTERED,
         block::REGISTERED,
         config::REGISTERED,
+        firewall::REGISTERED,
         hardware::REGISTERED,
         network::REGISTERED,
         runtime::REGISTERED,
