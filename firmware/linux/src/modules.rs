@@ -76,17 +76,42 @@ impl Modules {
     /// [`ModuleError::List`]; [`ModuleError::Unknown`]; [`ModuleError::Open`], [`ModuleError::Load`] of the first file that
     /// failed.
     pub fn load(&self, name: &str) -> Result<usize, ModuleError> {
+        self.load_each(name, |_| "").map(|taken| taken.len())
+    }
+
+    /// The same with parameters (`name=value`, space between) for the module of that very name, not for what it needs. `false` when it
+    /// was loaded or built in already: then the parameters had no effect.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn load_with(&self, name: &str, parameters: &str) -> Result<bool, ModuleError> {
+        let is_own = |file: &Path| own_name(file) == name.replace('-', "_");
+        let taken = self.load_each(name, |file| if is_own(file) { parameters } else { "" })?;
+        Ok(taken.iter().any(|file| is_own(file)))
+    }
+
+    /// The files that the kernel took.
+    fn load_each<'a>(&self, name: &str, parameters: impl Fn(&Path) -> &'a str) -> Result<Vec<PathBuf>, ModuleError> {
         let files = match self.find(name)? {
             Wanted::Files(files) => files,
-            Wanted::BuiltIn => return Ok(0),
+            Wanted::BuiltIn => return Ok(Vec::new()),
             Wanted::Unknown => return Err(ModuleError::Unknown { name: name.to_owned() }),
         };
-        let mut taken = 0;
+        let mut taken = Vec::new();
         for file in files {
-            taken += usize::from(load(&self.folder.join(file), "")?);
+            let path = self.folder.join(file);
+            if load(&path, parameters(&path))? {
+                taken.push(path);
+            }
         }
         Ok(taken)
     }
+}
+
+/// The name of the module in a file: dashes are underscores for the kernel.
+fn own_name(file: &Path) -> String {
+    let name = file.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    name.split('.').next().unwrap_or(name).replace('-', "_")
 }
 
 /// Loads one module file with its parameters (`name=value`, space between); `false` when it is loaded already.

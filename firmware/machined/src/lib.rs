@@ -4,7 +4,7 @@
 //! - [`sequence`]: how that is run: one sequence of phases at a time, and who may replace whom.
 //! - [`node`]: what the parts tell each other; each subject has one writer.
 //! - [`disk`], [`net`], [`config`]: the system disk, the network, the configuration in force.
-//! - [`firewall`], [`time`]: who gets in, and when it is.
+//! - [`firewall`], [`time`], [`params`]: who gets in, when it is, and what the kernel is told.
 //! - [`resources`]: what is known of all that, as generic clients read it.
 //! - [`services`], [`api`]: supervised services; the machine API on its socket.
 //! - [`logs`], [`events`], [`console`]: what people and clients see of all that.
@@ -23,6 +23,7 @@ pub mod firewall;
 pub mod logs;
 pub mod net;
 pub mod node;
+pub mod params;
 pub mod resources;
 pub mod sequence;
 pub mod services;

@@ -9,6 +9,7 @@ mod changes;
 mod network;
 mod firewall;
 mod node;
+mod params;
 mod power_cut;
 mod resources;
 mod sandbox;
@@ -48,6 +49,7 @@ fn main() {
     trials.extend(services::trials());
     trials.extend(time::trials());
     trials.extend(firewall::trials());
+    trials.extend(params::trials());
     libtest_mimic::run(&arguments, trials).exit();
 }
 

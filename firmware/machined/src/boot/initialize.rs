@@ -15,6 +15,7 @@ use crate::{
     disk::{self, Looking},
     events, firewall, net,
     node::{Node, Slot},
+    params,
     sequence::phases::{OnError, Phase, Step, StepError},
     services::{self, Settings, Supervisor},
     time,
@@ -67,6 +68,7 @@ pub fn list(machine: &Arc<Machine>, looking: Looking) -> Vec<Phase> {
                 step("startConsole", OnError::Report, start_console),
                 step("startResources", OnError::Report, start_resources),
                 step("startTime", OnError::Report, start_time),
+                step("startParams", OnError::Report, start_params),
                 after_api(machine, "pinModules", "kernel modules are not pinned to the verified root", pin_modules),
                 after_api(machine, "workloadMounts", "something that workloads need is not mounted", workload_mounts),
                 after_api(machine, "remainingGroups", "after the API's start", remaining_groups),
@@ -283,6 +285,12 @@ fn start_console(machine: &Arc<Machine>) -> Result<(), StepError> {
     if !machine.node.boot.borrow().root_hash.is_empty() {
         disk::scrub::start(&machine.node, ROOT_MAPPING.into());
     }
+    Ok(())
+}
+
+fn start_params(machine: &Arc<Machine>) -> Result<(), StepError> {
+    let node = Arc::clone(&machine.node);
+    spawn_after_api(&machine.node, async move { params::start(&node) });
     Ok(())
 }
 

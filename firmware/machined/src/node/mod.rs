@@ -14,7 +14,7 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{firewall::FirewallStatus, resources::Resources, sequence, time::TimeStatus};
+use crate::{firewall::FirewallStatus, params::ParamStatus, resources::Resources, sequence, time::TimeStatus};
 
 /// How many commands may wait for the main loop; a caller beyond that is told to try again.
 const COMMAND_QUEUE: usize = 16;
@@ -32,6 +32,8 @@ pub struct Node {
     pub sequence: watch::Sender<sequence::Status>,
     /// What is wanted of the network: written by `net`.
     pub network_specs: watch::Sender<NetworkSpecs>,
+    /// Kernel parameters and modules: written by `params`.
+    pub params: watch::Sender<ParamStatus>,
     /// What keeps packets out: written by `firewall`.
     pub firewall: watch::Sender<FirewallStatus>,
     /// What is known of the time: written by `time`.
@@ -67,6 +69,7 @@ impl Node {
             network: watch::Sender::default(),
             sequence: watch::Sender::default(),
             network_specs: watch::Sender::default(),
+            params: watch::Sender::default(),
             firewall: watch::Sender::default(),
             time: watch::Sender::default(),
             machine: watch::Sender::default(),

@@ -14,6 +14,7 @@ mod listener;
 mod mirror;
 mod modules;
 mod network;
+mod params;
 mod runtime;
 mod specs;
 mod time;
@@ -79,6 +80,7 @@ fn fill(runtime: &mut Runtime, node: &Node) -> Result<(), FillError> {
     runtime.add(config::reconciler(node))?;
     runtime.add(block::reconciler(node))?;
     runtime.add(firewall::reconciler(node))?;
+    runtime.add(params::reconciler(node))?;
     runtime.add(time::reconciler(node))?;
     runtime.add(modules::reconciler())?;
     Ok(runtime.add(disks::reconciler())?)

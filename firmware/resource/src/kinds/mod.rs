@@ -29,6 +29,7 @@ pub mod firewall;
 pub mod hardware;
 pub mod meta;
 pub mod network;
+pub mod params;
 pub mod runtime;
 pub mod time;
 pub mod v1alpha1;
@@ -67,6 +68,7 @@ pub fn all() -> impl Iterator<Item = &'static Registered> {
         firewall::REGISTERED,
         hardware::REGISTERED,
         network::REGISTERED,
+        params::REGISTERED,
         runtime::REGISTERED,
         time::REGISTERED,
         v1alpha1::REGISTERED,
