@@ -6,8 +6,8 @@
 mod bad_input;
 mod cells;
 mod changes;
-mod network;
 mod firewall;
+mod network;
 mod node;
 mod params;
 mod power_cut;
