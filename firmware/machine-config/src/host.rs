@@ -182,9 +182,6 @@ impl Taker {
     }
 
     fn time(&mut self, older: Option<&Node>, document: Option<&Node>) -> Time {
-        if let (Some(node), Some(_)) = (older.filter(|node| !node.entries().is_empty()), document) {
-            self.problems.add(node.line, "machine.time", format!("this is set while a {TIME} document is there: keep one of the two"));
-        }
         let (path, servers, disabled, limit) = match document {
             Some(node) => (
                 "TimeSyncConfig.ntp.servers",

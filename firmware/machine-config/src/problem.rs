@@ -56,6 +56,16 @@ impl Problems {
         }
     }
 
+    /// Adds those of another check, but for values of which something is said already: one reason is enough.
+    pub(crate) fn add_new(&mut self, others: Self) {
+        let known: std::collections::HashSet<(usize, String)> = self.list.iter().map(|known| (known.line, known.path.clone())).collect();
+        let fresh = others.list.into_iter().filter(|other| !known.contains(&(other.line, other.path.clone())));
+        for Problem { line, path, text } in fresh {
+            self.add(line, path, text);
+        }
+        self.more += others.more;
+    }
+
     /// The value when there is no problem, otherwise all problems in the order of the text.
     pub(crate) fn or<T>(mut self, value: T) -> Result<T, Self> {
         self.sort();

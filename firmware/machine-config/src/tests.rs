@@ -326,7 +326,6 @@ fn wrong_hosts_are_refused() {
     bad(
         &small(older, documents),
         &[
-            "machine.time: this is set while a TimeSyncConfig",
             "machine.sysctls: \"../x\" is not a name",
             "the name of a kernel module",
             "portSelector.ports: this is required",
@@ -335,6 +334,7 @@ fn wrong_hosts_are_refused() {
             "ingress[0].subnet: this is required",
             "except: this must be a part of 10.0.0.0/8",
             "machine.sysctls sets vm.swappiness already",
+            "TimeSyncConfig: the main document sets machine.time.servers already",
         ],
     );
 }

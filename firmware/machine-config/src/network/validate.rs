@@ -43,7 +43,8 @@ impl Taker {
 }
 
 fn check_link(link: &Link, line: usize, name: &str, problems: &mut Problems) {
-    if let Some(given) = link.which.name()
+    // That a name is required is said elsewhere.
+    if let Some(given) = link.which.name().filter(|name| !name.is_empty())
         && !is_link_name(given)
     {
         let short: String = given.chars().take(40).collect();

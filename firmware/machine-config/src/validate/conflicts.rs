@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// A kind, and the places in the main document that say the same.
-const HALVES: [(&str, &[&str]); 28] = [
+const HALVES: [(&str, &[&str]); 29] = [
     ("CRIBaseRuntimeSpecConfig", &["machine.baseRuntimeSpecOverrides"]),
     ("DiscoveryIdentityConfig", &["cluster.id", "cluster.secret"]),
     ("DiscoveryServiceConfig", &["cluster.discovery"]),
@@ -47,6 +47,7 @@ const HALVES: [(&str, &[&str]); 28] = [
     ("KubeTalosAPIAccessConfig", &["machine.features.kubernetesTalosAPIAccess"]),
     ("KubeletConfig", &["machine.kubelet"]),
     ("ResolverConfig", &["machine.network.disableSearchDomain"]),
+    ("TimeSyncConfig", &["machine.time.disabled", "machine.time.servers", "machine.time.bootTimeout"]),
     ("UnattendedInstallConfig", &["machine.install"]),
     ("HostnameConfig", &["machine.network.hostname"]),
 ];

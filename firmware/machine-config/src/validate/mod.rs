@@ -3,15 +3,20 @@
 
 mod conflicts;
 mod rules;
+#[cfg(test)]
+mod tests;
 mod whole;
 
 use crate::{Config, MachineType, Problems, RunMode, endpoint, stream::Stream, tree::Node};
 
-/// Checks documents each for itself; for whole configurations and pieces of one.
+/// Checks documents each for itself; for whole configurations and pieces of one. Values that the typed view could not be
+/// made of have had their say.
 pub(crate) fn documents(stream: &Stream, problems: &mut Problems) {
+    let mut found = Problems::default();
     for document in &stream.documents {
-        rules::check(&document.kind, &document.node, problems);
+        rules::check(&document.kind, &document.node, &mut found);
     }
+    problems.add_new(found);
 }
 
 /// Checks a configuration that was taken out of `stream`, whose main document is `main`.

@@ -26,10 +26,20 @@ enum Rule {
     NeedsUnless(&'static str, &'static str, &'static str),
     /// A number in a range, both ends included.
     Range(&'static str, i128, i128),
+    /// A number, in a field for any text.
+    Whole(&'static str),
     /// A span that is at least so many seconds.
     AtLeast(&'static str, u64),
     /// At most so many letters, digits and dashes.
     Name(&'static str, usize),
+    /// One of these words, if given.
+    OneOf(&'static str, &'static [&'static str]),
+    /// Not this word, which is taken for something else.
+    Unlike(&'static str, &'static str),
+    /// Networks or addresses; a `!` before one excludes it.
+    Networks(&'static str),
+    /// Further rules, unless a field has one of these values.
+    Unless(&'static str, &'static [&'static str], &'static [Self]),
     /// An address.
     Address(&'static str),
     /// An address with prefix.
@@ -45,7 +55,8 @@ enum Rule {
 }
 
 use Rule::{
-    Address, AtLeast, Certificate, Exclusive, Key, Name, Needs, NeedsOne, NeedsUnless, NeedsWith, OnlyWith, Prefix, Range, Unique, Within,
+    Address, AtLeast, Certificate, Exclusive, Key, Name, Needs, NeedsOne, NeedsUnless, NeedsWith, Networks, OneOf, OnlyWith, Prefix, Range,
+    Unique, Unless, Unlike, Whole, Within,
 };
 
 const ENCRYPTION: Rule = Within(
@@ -60,7 +71,7 @@ const DUID: &[Rule] = &[Needs("name"), OnlyWith("duidRaw", "clientIdentifier", "
 const VOLUME_NAME: usize = 34;
 
 const RULES: &[(&str, &[Rule])] = &[
-    ("BGPInstanceConfig", &[Needs("name"), Range("localASN", 1, u32::MAX as i128)]),
+    ("BGPInstanceConfig", &[Needs("name"), Range("localASN", 1, u32::MAX as i128), Within("neighbors", &[NeedsOne(&["address", "link"])])]),
     ("BlackholeRouteConfig", &[Prefix("name")]),
     ("BondConfig", &LINK),
     ("BondConfig", &[Needs("links"), Needs("bondMode")]),
@@ -116,8 +127,8 @@ const RULES: &[(&str, &[Rule])] = &[
     ),
     ("KernelModuleConfig", &[Needs("name")]),
     ("KmsgLogConfig", &[Needs("name"), Needs("url")]),
-    ("KubeAPIServerCAConfig", &[NeedsOne(&["issuingCA", "acceptedCAs"]), Within("issuingCA", AUTHORITY), Certificate("acceptedCAs")]),
-    ("KubeAPIServerConfig", &[Needs("image"), Range("apiPort", 1, 65535)]),
+    ("KubeAPIServerCAConfig", &[Within("issuingCA", AUTHORITY), Certificate("acceptedCAs")]),
+    ("KubeAPIServerConfig", &[Needs("image")]),
     ("KubeAdmissionControlConfig", &[Needs("name")]),
     ("KubeAggregatorCAConfig", &[Needs("issuingCA"), Within("issuingCA", AUTHORITY), Certificate("acceptedCAs")]),
     (
@@ -127,6 +138,7 @@ const RULES: &[(&str, &[Rule])] = &[
     ("KubeClusterConfig", &[Needs("clusterName"), Needs("endpoint")]),
     ("KubeControllerManagerConfig", &[NeedsUnless("image", "enabled", "false")]),
     ("KubeEtcdEncryptionConfig", &[Needs("config")]),
+    ("KubeNodeConfig", &[Networks("nodeIP.validSubnets")]),
     ("KubeExternalManifestConfig", &[Needs("name"), Needs("url")]),
     ("KubeFlannelCNIConfig", &[Needs("backendType"), Range("backendPort", 0, 65535)]),
     ("KubeInlineManifestConfig", &[Needs("name")]),
@@ -145,10 +157,11 @@ const RULES: &[(&str, &[Rule])] = &[
         "LVMLogicalVolumeConfig",
         &[
             Needs("name"),
+            Needs("type"),
             Needs("provisioning.volumeGroup"),
             Needs("provisioning.maxSize"),
-            Range("mirrors", 1, 100),
-            Range("stripes", 2, 100),
+            Range("mirrors", 1, u32::MAX as i128),
+            Range("stripes", 2, u32::MAX as i128),
         ],
     ),
     ("LVMVolumeGroupConfig", &[Needs("name"), Needs("provisioning.volumeSelector.match")]),
@@ -183,7 +196,7 @@ const RULES: &[(&str, &[Rule])] = &[
             ),
         ],
     ),
-    ("RoutingRuleConfig", &[Range("name", 1, 32765), NeedsOne(&["table", "action"])]),
+    ("RoutingRuleConfig", &[Whole("name"), Range("name", 1, 32765), Unlike("name", "32500"), NeedsOne(&["table", "action"])]),
     ("SideroLinkConfig", &[Needs("apiUrl")]),
     ("StaticHostConfig", &[Address("name"), Needs("hostnames")]),
     (
@@ -200,12 +213,27 @@ const RULES: &[(&str, &[Rule])] = &[
     ("TimeSyncConfig", &[Exclusive(&["ntp", "ptp"]), AtLeast("bootTimeout", 0)]),
     ("UnattendedInstallConfig", &[Needs("provisioning.diskSelector.match")]),
     ("UserVolumeConfig", &[Name("name", VOLUME_NAME), ENCRYPTION, AtLeast("trim.interval", 0), AtLeast("scrub.interval", 10)]),
-    ("UserVolumeConfig", &[NeedsUnless("provisioning.diskSelector.match", "volumeType", "directory")]),
+    (
+        "UserVolumeConfig",
+        &[
+            NeedsUnless("provisioning.diskSelector.match", "volumeType", "directory"),
+            Unless("volumeType", &["directory", "disk"], &[NeedsOne(&["provisioning.minSize", "provisioning.maxSize"])]),
+        ],
+    ),
     ("VLANConfig", &LINK),
     ("VLANConfig", &[Needs("parent")]),
     ("VRFConfig", &LINK),
     ("VethConfig", &LINK),
-    ("VolumeConfig", &[Needs("name"), ENCRYPTION, AtLeast("trim.interval", 0), AtLeast("scrub.interval", 10)]),
+    (
+        "VolumeConfig",
+        &[
+            Needs("name"),
+            OneOf("name", &["STATE", "EPHEMERAL", "IMAGECACHE", "ETCD", "CRI", "KUBELET", "LOG"]),
+            ENCRYPTION,
+            AtLeast("trim.interval", 0),
+            AtLeast("scrub.interval", 10),
+        ],
+    ),
     ("WatchdogTimerConfig", &[Needs("device"), AtLeast("timeout", 10)]),
     ("WireguardConfig", &LINK),
     ("WireguardConfig", &[Range("listenPort", 0, 65535), Within("peers", &[AtLeast("persistentKeepaliveInterval", 0)])]),
@@ -232,10 +260,10 @@ fn one(rule: Rule, node: &Node, path: &str, problems: &mut Problems) {
     let mut need = |name: &str| problems.add(node.line, at(name), "this is required");
     match rule {
         // Where the schema says so too, its check has spoken when nothing is there at all.
-        Needs(name) if given(node, name) => {}
+        Needs(name) if given(node, name) && !is_empty_section(value(name)) => {}
         Needs(name) => need(name),
         NeedsUnless(name, other, wanted) if !given(node, name) && !has(other, wanted) => need(name),
-        NeedsWith(name, other, wanted) if !given(node, name) && has(other, wanted) => need(name),
+        NeedsWith(name, other, wanted) if (!given(node, name) || is_empty_section(value(name))) && has(other, wanted) => need(name),
         NeedsOne(names) if !names.iter().any(|name| given(node, name)) => {
             problems.add(node.line, path, format!("one of these is required: {}", names.join(", ")));
         }
@@ -271,6 +299,27 @@ fn one(rule: Rule, node: &Node, path: &str, problems: &mut Problems) {
         Address(name) => scalar_rule(value(name), &at(name), problems, |text| {
             text.parse::<IpAddr>().is_err().then(|| "this must be an address (10.0.0.1)".to_owned())
         }),
+        OneOf(name, words) => scalar_rule(value(name), &at(name), problems, |text| {
+            (!words.contains(&text)).then(|| format!("this must be one of {}", words.join(", ")))
+        }),
+        Whole(name) => scalar_rule(value(name), &at(name), problems, |text| {
+            scalar::integer(text).is_none().then(|| "this must be a whole number".to_owned())
+        }),
+        Unlike(name, word) => scalar_rule(value(name), &at(name), problems, |text| (text == word).then(|| format!("{word} is reserved"))),
+        Networks(name) => {
+            for (index, item) in value(name).map_or(&[][..], Node::items).iter().enumerate() {
+                scalar_rule(Some(item), &format!("{}[{index}]", at(name)), problems, |text| {
+                    let text = text.strip_prefix('!').unwrap_or(text);
+                    let right = text.parse::<IpNet>().is_ok() || text.parse::<IpAddr>().is_ok();
+                    (!right).then(|| "this must be a network or an address (10.0.0.0/8)".to_owned())
+                });
+            }
+        }
+        Unless(name, values, rules) => {
+            if !values.iter().any(|wanted| has(name, wanted)) {
+                keep(rules, node, path, problems);
+            }
+        }
         Prefix(name) => scalar_rule(value(name), &at(name), problems, |text| {
             text.parse::<IpNet>().is_err().then(|| "this must be an address with prefix (10.0.0.0/8)".to_owned())
         }),
@@ -331,6 +380,10 @@ fn given(node: &Node, path: &str) -> bool {
     })
 }
 
+fn is_empty_section(node: Option<&Node>) -> bool {
+    node.is_some_and(|node| matches!(&node.kind, Kind::Map(entries) if entries.is_empty()))
+}
+
 fn same(text: &str, wanted: &str) -> bool {
     text == wanted || scalar::boolean(wanted).is_some() && scalar::boolean(text) == scalar::boolean(wanted)
 }
@@ -353,6 +406,11 @@ mod tests {
     fn exists(schema: &Schema, structure: &Struct, rule: Rule, kind: &str) {
         let names: Vec<&str> = match rule {
             Needs(name) | Range(name, ..) | AtLeast(name, _) | Name(name, _) => vec![name],
+            Whole(name) | OneOf(name, _) | Unlike(name, _) | Networks(name) => vec![name],
+            Unless(name, _, rules) => {
+                rules.iter().for_each(|rule| exists(schema, structure, *rule, kind));
+                vec![name]
+            }
             Address(name) | Prefix(name) | Certificate(name) | Key(name) => vec![name],
             NeedsOne(names) | Exclusive(names) => names.to_vec(),
             OnlyWith(one, two, _) | NeedsWith(one, two, _) | NeedsUnless(one, two, _) => vec![one, two],
