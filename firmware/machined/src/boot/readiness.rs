@@ -125,6 +125,7 @@ mod tests {
 
     fn network() -> NetworkStatus {
         NetworkStatus {
+            kubernetes: vec![],
             domain: String::new(),
             search: vec![],
             time_servers: vec![],

@@ -49,6 +49,7 @@ fn sample() -> Snapshot {
             settled: true,
         },
         network: NetworkStatus {
+            kubernetes: vec![],
             domain: String::new(),
             search: vec![],
             hostname: "keelson-123456".to_owned(),

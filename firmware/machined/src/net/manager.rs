@@ -7,7 +7,8 @@ use std::{
     time::Duration,
 };
 
-use machine_config::Network;
+use ipnet::IpNet;
+use machine_config::{Config, Network};
 use resource::kinds::network::{ConfigLayer, WireguardSpec};
 use tokio::{
     sync::{mpsc, watch},
@@ -75,6 +76,8 @@ struct Manager<'a> {
     receiver: mpsc::Receiver<Event>,
     logged: BTreeSet<String>,
     hostname: String,
+    /// Ranges of pods and services.
+    kubernetes: Vec<IpNet>,
     /// Rules of ours were made: they are looked at from then on.
     ruled: bool,
     /// Names given to links, and what tunnels were told: the kernel does not tell who did it.
@@ -112,6 +115,7 @@ impl<'a> Manager<'a> {
             receiver,
             logged: BTreeSet::new(),
             hostname: String::new(),
+            kubernetes: Vec::new(),
             ruled: false,
             given_names: BTreeSet::new(),
             tunnels: BTreeMap::new(),
@@ -127,6 +131,7 @@ impl<'a> Manager<'a> {
             let active = config.borrow_and_update().active.clone();
             let none = Network::default();
             let wanted = active.as_ref().map_or(&none, |active| active.config.network());
+            self.kubernetes = active.as_ref().map(|active| ranges(&active.config)).unwrap_or_default();
             let settled = match self.round(wanted).await {
                 Ok(settled) => settled,
                 Err(error) => return error,
@@ -277,7 +282,8 @@ impl<'a> Manager<'a> {
         let Names { hostname, domain, resolvers, search } = names;
         let gateways = actual.gateways.clone();
         let time_servers = merged.time_servers.ntp_servers.clone();
-        let status = NetworkStatus { hostname, domain, links, gateways, resolvers, search, time_servers, etc_files };
+        let kubernetes = self.kubernetes.clone();
+        let status = NetworkStatus { hostname, domain, links, gateways, resolvers, search, time_servers, etc_files, kubernetes };
         replace(&self.node.network, status);
         replace(&self.node.network_specs, NetworkSpecs { specs, merged });
         etc_files
@@ -326,6 +332,12 @@ impl<'a> Manager<'a> {
             Err(error) => self.complain(&format!("set host name {name}: {error}")),
         }
     }
+}
+
+/// Of pods and services.
+fn ranges(config: &Config) -> Vec<IpNet> {
+    let cluster = config.cluster();
+    cluster.pod_subnets.iter().chain(&cluster.service_subnets).copied().collect()
 }
 
 /// Publishes a value if it is another one.

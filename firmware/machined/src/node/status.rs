@@ -124,6 +124,8 @@ pub struct NetworkStatus {
     pub hostname: String,
     /// Domain of the host name; empty when there is none.
     pub domain: String,
+    /// Ranges of pods and services, when the node is configured.
+    pub kubernetes: Vec<IpNet>,
     /// Every link but loopback.
     pub links: Vec<LinkStatus>,
     /// Default gateways.

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use ipnet::IpNet;
 use reconcile::Output;
 use resource::kinds::network::{
-    AddressSortAlgorithm, DnsProtocol, HOSTNAME, HostnameStatusSpec, NameServerSpec, NodeAddressSpec, RESOLVERS, ResolverStatusSpec,
-    STATUS, StatusSpec,
+    AddressSortAlgorithm, DnsProtocol, HOSTNAME, HostnameStatusSpec, NameServerSpec, NodeAddressFilterSpec, NodeAddressSpec, RESOLVERS,
+    ResolverStatusSpec, STATUS, StatusSpec,
 };
 
 use super::mirror::Mirror;
@@ -31,9 +31,11 @@ pub(super) fn addresses(node: &Node) -> Mirror<NetworkStatus> {
     Mirror::new(
         "network.addresses",
         &node.network,
-        vec![Output::exclusive::<NodeAddressSpec>()],
+        vec![Output::exclusive::<NodeAddressSpec>(), Output::exclusive::<NodeAddressFilterSpec>()],
         move |network: &NetworkStatus, context| {
-            context.keep(addresses.sets(&network.links))?;
+            let filters = filters(&network.kubernetes);
+            context.keep(filtered(addresses.sets(&network.links), &filters))?;
+            context.keep(filters)?;
             Ok(())
         },
     )
@@ -64,6 +66,39 @@ fn ready(network: &NetworkStatus) -> StatusSpec {
         hostname_ready: !network.hostname.is_empty(),
         etc_files_ready: network.etc_files,
     }
+}
+
+/// `k8s` are the addresses of pods and services, `no-k8s` the others; without ranges there are neither.
+fn filters(kubernetes: &[IpNet]) -> Vec<(String, NodeAddressFilterSpec)> {
+    if kubernetes.is_empty() {
+        return Vec::new();
+    }
+    let ranges = || kubernetes.to_vec();
+    let within = NodeAddressFilterSpec { include_subnets: ranges(), exclude_subnets: Vec::new() };
+    let without = NodeAddressFilterSpec { include_subnets: Vec::new(), exclude_subnets: ranges() };
+    vec![("k8s".to_owned(), within), ("no-k8s".to_owned(), without)]
+}
+
+/// Each set as it is and through each filter: `current`, `current-k8s`, `current-no-k8s`.
+fn filtered(
+    sets: Vec<(String, NodeAddressSpec)>,
+    filters: &[(String, NodeAddressFilterSpec)],
+) -> impl Iterator<Item = (String, NodeAddressSpec)> {
+    let passes = |net: &IpNet, filter: &NodeAddressFilterSpec| {
+        let within = |ranges: &[IpNet]| ranges.iter().any(|range| range.contains(&net.addr()));
+        (filter.include_subnets.is_empty() || within(&filter.include_subnets)) && !within(&filter.exclude_subnets)
+    };
+    let through = move |(id, set): (String, NodeAddressSpec)| {
+        let parts: Vec<_> = filters
+            .iter()
+            .map(|(name, filter)| {
+                let addresses = set.addresses.iter().filter(|net| passes(net, filter)).copied().collect();
+                (format!("{id}-{name}"), NodeAddressSpec { addresses, sort_algorithm: set.sort_algorithm })
+            })
+            .collect();
+        std::iter::once((id, set)).chain(parts)
+    };
+    sets.into_iter().flat_map(through)
 }
 
 /// The sets of the node's addresses; what was there is remembered.
@@ -101,6 +136,8 @@ impl Addresses {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     fn link(name: &str, up: bool, addresses: &[&str]) -> LinkStatus {
@@ -133,6 +170,17 @@ mod tests {
         let now = "10.1.0.1/24";
         check(&mut addresses, &moved, &[("default", now), ("current", now), ("routed", now), ("accumulative", ever)]);
         check(&mut addresses, &[], &[("default", now), ("current", ""), ("routed", ""), ("accumulative", ever)]);
+    }
+
+    #[test]
+    fn sets_are_filtered_by_kubernetes_ranges() {
+        let ranges: Vec<IpNet> = ["10.244.0.0/16", "10.96.0.0/12"].map(|text| text.parse().unwrap()).into();
+        let sets = Addresses::default().sets(&[link("eth0", true, &["192.0.2.5/24", "10.244.0.1/32"])]);
+        let all: BTreeMap<String, NodeAddressSpec> = filtered(sets.clone(), &filters(&ranges)).collect();
+        let text = |id: &str| all[id].addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+        assert_eq!((text("current"), text("current-k8s")), ("10.244.0.1/32 192.0.2.5/24".into(), "10.244.0.1/32".into()));
+        assert_eq!((text("routed-no-k8s"), all.len()), ("192.0.2.5/24".into(), 12));
+        assert_eq!(filtered(sets, &filters(&[])).count(), 4, "a node without a configuration has no ranges");
     }
 
     #[test]

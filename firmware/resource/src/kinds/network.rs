@@ -200,6 +200,14 @@ crate::message! {
         2 sort_algorithm: AddressSortAlgorithm = "sortAlgorithm",
     }
 
+    /// Which of the node's addresses a set holds.
+    pub struct NodeAddressFilterSpec {
+        /// Only those within; nothing for all.
+        1 include_subnets: Vec<IpNet> = "includeSubnets",
+        /// None of those within.
+        2 exclude_subnets: Vec<IpNet> = "excludeSubnets",
+    }
+
     /// A name server.
     pub struct NameServerSpec {
         /// Where.
@@ -260,6 +268,8 @@ kinds! {
         ["Hostname" = "{.hostname}", "Domainname" = "{.domainname}"];
     NodeAddressSpec: "NodeAddresses.net.talos.dev" in "network", [],
         ["Addresses" = "{.addresses}", "SortAlgorithm" = "{.sortAlgorithm}"];
+    NodeAddressFilterSpec: "NodeAddressFilters.net.talos.dev" in "network", [],
+        ["Include Subnets" = "{.includeSubnets}", "Exclude Subnets" = "{.excludeSubnets}"];
     ResolverStatusSpec: "ResolverStatuses.net.talos.dev" in "network", ["resolvers"],
         ["Resolvers" = "{.dnsServers}", "Search Domains" = "{.searchDomains}"];
     StatusSpec: "NetworkStatuses.net.talos.dev" in "network", ["netstatus", "netstatuses"],
