@@ -25,7 +25,9 @@ macro_rules! words {
                 self as u8
             }
 
-            fn parse(word: &str) -> Option<Self> {
+            /// From its name in the configuration, which is the kernel's.
+            #[must_use]
+            pub fn parse(word: &str) -> Option<Self> {
                 match word {
                     $first_word => Some(Self::$first),
                     $($word => Some(Self::$member),)*

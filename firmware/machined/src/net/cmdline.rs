@@ -2,6 +2,7 @@
 //!
 //! - `ip=<client>:<server>:<gateway>:<netmask>:<hostname>:<device>:<autoconf>:<dns0>:<dns1>:<ntp0>` (the kernel's form,
 //!   Documentation/admin-guide/nfs/nfsroot.rst), `ip=<device>:dhcp` and `ip=dhcp`; repeatable. IPv6 addresses stand in brackets.
+//! - `vlan=` and `bond=`, repeatable ([`cmdline_links`]).
 //! - `talos.hostname=<name>`; `talos.network.interface.ignore=<device>`, repeatable.
 //!
 //! A device is a kernel name or a hardware address, written `enx525400123456`, `52-54-00-12-34-56` or
@@ -10,8 +11,11 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::IpNet;
+use machine_config::network::Link;
 
-/// How many `ip=` arguments are looked at.
+use super::cmdline_links;
+
+/// How many arguments of a kind are looked at.
 const MOST: usize = 16;
 
 /// A link by name or hardware address.
@@ -87,6 +91,8 @@ pub struct CommandLine {
     pub hostname: Option<String>,
     /// `talos.network.interface.ignore=`.
     pub ignored: Vec<String>,
+    /// `vlan=` and `bond=`.
+    pub links: Vec<Link>,
     /// Arguments that could not be understood, with the reason.
     pub problems: Vec<String>,
 }
@@ -103,6 +109,14 @@ impl CommandLine {
                     Err(reason) => line.problems.push(format!("{word}: {reason}")),
                 },
                 Some(("ip", _)) => line.problems.push(format!("{word}: more than {MOST} of these")),
+                Some((key @ ("vlan" | "bond"), value)) if line.links.len() < MOST => {
+                    let read = if key == "vlan" { cmdline_links::vlan(value) } else { cmdline_links::bond(value) };
+                    match read {
+                        Ok(link) => line.links.push(link),
+                        Err(reason) => line.problems.push(format!("{word}: {reason}")),
+                    }
+                }
+                Some(("vlan" | "bond", _)) => line.problems.push(format!("{word}: more than {MOST} of these")),
                 Some(("talos.hostname", value)) if hostname(value) => line.hostname = Some(value.to_owned()),
                 Some(("talos.hostname", _)) => line.problems.push(format!("{word}: not a host name")),
                 Some(("talos.network.interface.ignore", value)) => line.ignored.push(value.to_owned()),

@@ -94,13 +94,15 @@ fn other_arguments() {
     assert_eq!(line.hostname.as_deref(), Some("a.b"));
     assert_eq!(line.ignored, ["eth7"]);
     assert_eq!(line.problems, ["talos.hostname=c_d: not a host name"]);
+    let line = CommandLine::parse("vlan=eth0.5:eth0 bond=bond0 vlan=x");
+    assert_eq!((line.links.len(), line.problems), (2, vec!["vlan=x: a VLAN is NAME:PARENT".to_owned()]));
 }
 
 proptest! {
     #[test]
     fn no_text_breaks_the_parser(text in ".{0,200}") {
         let _ = CommandLine::parse(&text);
-        let _ = CommandLine::parse(&format!("ip={text}"));
+        let _ = CommandLine::parse(&format!("ip={text} vlan={text} bond={text}"));
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod bond;
 pub(crate) mod changes;
 mod clients;
 pub mod cmdline;
+mod cmdline_links;
 pub mod dhcp;
 pub mod dhcp6;
 pub(crate) mod kernel;

@@ -95,6 +95,15 @@ pub(super) fn aliases(sources: &Sources<'_>) -> BTreeMap<String, String> {
     aliases
 }
 
+/// What a layer other than the configuration says of links in the same way.
+pub(super) fn described(by: Source, wanted: &[Wanted], links: &[Link]) -> Specs {
+    let mut maker = Maker { by, links, aliases: BTreeMap::new(), wanted: BTreeMap::new(), specs: Specs::default() };
+    for link in wanted {
+        maker.link(link);
+    }
+    Specs { links: maker.wanted.into_values().collect(), ..maker.specs }
+}
+
 struct Maker<'a> {
     by: Source,
     links: &'a [Link],

@@ -189,6 +189,17 @@ fn names_come_from_the_strongest() {
 }
 
 #[test]
+fn the_command_line_makes_links() {
+    let none = Network::default();
+    let line = "bond=bond0:eth0,eth1:mode=active-backup vlan=bond0.5:bond0 ip=10.5.0.2:::24::bond0.5";
+    check(line, &none, &[], &[], &["bond0.5/10.5.0.2/24"], &[]);
+    let (merged, _) = merged(line, &none, &[]);
+    assert_eq!((merged.links["bond0"].kind.as_str(), merged.links["bond0"].bond_master.mode.number), ("bond", 1));
+    assert_eq!(merged.links["eth1"].bond_slave.master_name, "bond0");
+    assert_eq!((merged.links["bond0.5"].parent_name.as_str(), merged.links["bond0.5"].vlan.vid), ("bond0", 5));
+}
+
+#[test]
 fn links_are_chosen_by_hardware_and_alias() {
     let selector = DeviceSelector { hardware_addr: "02:*:03".into(), physical: Some(true), ..DeviceSelector::default() };
     let mut by_hardware = named("x");

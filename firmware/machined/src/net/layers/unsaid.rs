@@ -9,7 +9,7 @@ use resource::kinds::network::{
     ClientIdentifier, ClientIdentifierSpec, ConfigLayer, Dhcp4OperatorSpec, Operator, OperatorSpecSpec, TimeServerSpecSpec,
 };
 
-use super::{METRIC, Source, Sources, make::plain};
+use super::{METRIC, Source, Sources, configuration::described, make::plain};
 use crate::net::{
     cmdline::{IpArgument, Method},
     model::Link,
@@ -51,7 +51,7 @@ pub fn default_layer(sources: &Sources<'_>, mentioned: &BTreeSet<String>) -> Spe
 #[must_use]
 pub fn cmdline_layer(sources: &Sources<'_>) -> Specs {
     let by = Source(ConfigLayer::Cmdline);
-    let mut specs = Specs::default();
+    let mut specs = described(by, &sources.line.links, sources.links);
     let mut metric = METRIC;
     for argument in &sources.line.ip {
         for name in targets(argument, sources.links) {
