@@ -107,6 +107,11 @@ impl Clients {
         self.tasks.contains_key(id)
     }
 
+    /// Whether an event is of one that runs, and not of an earlier one with the same id.
+    pub(super) fn sent(&self, id: &Arc<str>) -> bool {
+        self.tasks.get_key_value(id).is_some_and(|(own, _)| Arc::ptr_eq(own, id))
+    }
+
     /// The hardware address of the link of one with this id.
     pub(super) fn mac(&self, id: &str) -> Option<[u8; 6]> {
         self.tasks.get(id).map(|task| task.own.mac)

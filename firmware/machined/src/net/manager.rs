@@ -156,18 +156,18 @@ impl<'a> Manager<'a> {
 
     fn event(&mut self, event: Event) {
         match event {
-            Event::Bound { id, lease, until } if self.clients.has(&id) => {
+            Event::Bound { id, lease, until } if self.clients.sent(&id) => {
                 let before = self.leases.insert(id.to_string(), (*lease.clone(), until));
                 if before.is_none_or(|(old, _)| old != *lease) {
                     log::info!("{id}: {} from {} for {} s", lease.address, lease.server, lease.lifetime.as_secs());
                 }
             }
-            // An event of a client that was ended since.
-            Event::Bound { .. } => {}
-            Event::Lost { id } => {
+            Event::Lost { id } if self.clients.sent(&id) => {
                 log::warn!("{id}: lease refused");
                 self.leases.remove(&*id);
             }
+            // An event of a client that was ended since.
+            Event::Bound { .. } | Event::Lost { .. } => {}
         }
     }
 
