@@ -7,10 +7,10 @@ use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
 use prost::Message;
 use qemu::{
-    Api, Arch, Machine,
+    Api, Arch, Machine, TestVm,
     api::wait_for,
     limits,
-    node::{configured, running},
+    node::{Access, maintenance, running},
 };
 use tonic::Code;
 use wire::machine::{
@@ -27,7 +27,13 @@ pub fn trials() -> Vec<Trial> {
 }
 
 fn a_name_changes(machine: Machine) -> Result<()> {
-    let (mut vm, api, access) = configured(machine)?;
+    let mut vm = TestVm::boot(machine)?;
+    let access = Access::generate()?;
+    let api = maintenance(&mut vm)?;
+    // A configuration that comes at once would find the node before its maintenance.
+    in_order(&api, &["initialize START", "task loadConfig START", "task runningMaintenance START"])?;
+    wait_for("the configuration to be taken", limits::SETTLE, || Ok(api.apply(&access.config)?))?;
+    let api = running(&mut vm, &access)?;
     first_boot(&api)?;
     let named = |name: &str| access.config.replacen("\nauto: stable", &format!("\nhostname: {name}\nauto: off"), 1);
     ensure!(named("x") != access.config, "the generated configuration has no place for a host name");

@@ -69,7 +69,7 @@ fn blocks(machine: Machine) -> Result<()> {
     vm.start()?;
     let api = running(&mut vm, &access)?;
     in_force(&api, "policy: drop\n")?;
-    logged(&api, "firewall: in force: ingress")?;
+    logged(&api, "in force: ingress")?;
     let other = forwarded(&vm)?;
     ensure!(!answers(other, SILENT)?, "after a boot the node answers on a blocked port");
 

@@ -44,7 +44,7 @@ fn set_by_a_server(machine: Machine) -> Result<()> {
     says(&api, "NTPStatuses.v1alpha1.talos.dev", "spikeDetected: false\n")?;
     says(&api, "MachineStatuses.runtime.talos.dev", "stage: running\nstatus:\n  ready: true\n")?;
     logged(&api, &format!("s) by {}", server.name()))?;
-    let set: Vec<_> = lines(&api, "clock: set from ")?;
+    let set: Vec<_> = lines(&api, "set from ")?;
     ensure!(set.len() == 1 && set[0].contains("(+1"), "the clock was set in {set:?}");
 
     // Both clocks of a reading, the real-time clock, and a connection that is made after the jump.

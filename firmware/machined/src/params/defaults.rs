@@ -32,7 +32,7 @@ pub const DEFAULTS: &[Default] = &[
     ("net.bridge.bridge-nf-call-iptables", "1", false),
     ("net.bridge.bridge-nf-call-ip6tables", "1", false),
     // Ports that this node listens on are not given to those that ask for any.
-    ("net.ipv4.ip_local_reserved_ports", "50000,50001", true),
+    ("net.ipv4.ip_local_reserved_ports", "50000-50001", true),
     ("net.ipv4.tcp_keepalive_time", "600", true),
     ("net.ipv4.tcp_keepalive_intvl", "60", true),
     // Many small programs on one machine.
