@@ -11,6 +11,7 @@ use machined::{
     events::Events,
     logs::Logs,
     node::Node,
+    services::Handle,
 };
 use pki::{Authority, AuthorityKind, ClientRequest, Identity, ServerRequest};
 use prost::Message;
@@ -48,7 +49,7 @@ async fn world(mode: Mode) -> World {
     let server = ca.issue_server(&request, now).expect("certificate");
     let folder = tempfile::tempdir().expect("folder");
     let (node, _) = Node::new();
-    let sources = Sources { node, logs: Logs::new(), events: Events::new() };
+    let sources = Sources { node, logs: Logs::new(), events: Events::new(), services: Handle::of_nobody() };
     let config = ApidConfig {
         mode,
         listen: "127.0.0.1:0".parse().expect("address"),
