@@ -350,9 +350,14 @@ proptest! {
     fn patching_is_deterministic_and_settles(change in change()) {
         let Ok(once) = apply(BASE, &[&change]) else { return Ok(()) };
         prop_assert_eq!(&once, &apply(BASE, &[&change]).expect("again"));
-        let (twice, in_one) = (apply(&once, &[&change]).expect("twice"), apply(BASE, &[&change, &change]).expect("in one"));
-        prop_assert_eq!(&twice, &in_one);
         let appends = change.contains("extraConfig");
+        let (twice, in_one) = (apply(&once, &[&change]).ok(), apply(BASE, &[&change, &change]).ok());
+        prop_assert_eq!(&twice, &in_one);
+        // Only what has no schema can change its kind in one patch, so that the patch's beginning does not fit its end.
+        let Some(twice) = twice else {
+            prop_assert!(appends, "{}", once);
+            return Ok(());
+        };
         prop_assert!(appends || twice == once, "{}\n{}", once, twice);
     }
 
