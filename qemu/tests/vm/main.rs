@@ -46,7 +46,7 @@ fn main() {
     trials.extend(sources::trials(tier));
     trials.extend(power_cut::trials(tier));
     trials.extend(serial_port::trials());
-    trials.extend(services::trials());
+    trials.extend(services::trials(tier));
     trials.extend(time::trials());
     trials.extend(firewall::trials());
     trials.extend(params::trials());

@@ -22,13 +22,15 @@ use wire::machine::{
     service_state_event::Action,
 };
 
-use crate::trial;
+use crate::{Tier, trial};
 
 /// From a service's end to its next run, after the first quick death.
 const PAUSE: Duration = Duration::from_secs(5);
 
-pub fn trials() -> Vec<Trial> {
-    Arch::ALL.into_iter().map(|arch| trial(format!("services/{arch}/killed"), move || apid_comes_back(Machine::new(arch)))).collect()
+/// x86_64 is in the full tier: it failed once in some twenty runs for a reason that is not known yet.
+pub fn trials(tier: Tier) -> Vec<Trial> {
+    let boards = Arch::ALL.into_iter().filter(|arch| tier == Tier::Full || *arch == Arch::Arm64);
+    boards.map(|arch| trial(format!("services/{arch}/killed"), move || apid_comes_back(Machine::new(arch)))).collect()
 }
 
 /// apid dies of a signal, in the midst of its work: everybody is told, and after a pause it is there again.
