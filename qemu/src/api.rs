@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use tokio::runtime::Runtime;
 use tonic::{Code, Response, Status, Streaming, transport::Channel};
 use wire::{
@@ -257,6 +257,45 @@ impl Api {
         Ok(spec.yaml_spec)
     }
 
+    /// Waits until what a resource says, as YAML, has all of `texts` in it.
+    ///
+    /// # Errors
+    /// With what it says instead, or the node's status, after [`limits::SETTLE`].
+    pub fn says(&self, namespace: &str, kind: &str, id: &str, texts: &[&str]) -> Result<()> {
+        wait_for(&format!("{texts:?} in {kind} {id}"), limits::SETTLE, || {
+            let yaml = self.resource(namespace, kind, id)?;
+            ensure!(texts.iter().all(|text| yaml.contains(text)), "it says:\n{yaml}");
+            Ok(())
+        })
+    }
+
+    /// The ids of all resources of a type.
+    ///
+    /// # Errors
+    /// The node's status.
+    pub fn resource_ids(&self, namespace: &str, kind: &str) -> Result<Vec<String>> {
+        let request = cosi::ListRequest { namespace: namespace.into(), r#type: kind.into(), options: None };
+        let answers = self.all(self.call(self.state().list(request))?)?;
+        let ids = answers.into_iter().map(|answer| answer.resource.and_then(|resource| resource.metadata).map(|metadata| metadata.id));
+        ids.collect::<Option<_>>().with_context(|| format!("a resource of {kind} without metadata"))
+    }
+
+    /// A whole stream that ends by itself, within a minute.
+    ///
+    /// # Errors
+    /// The node's status.
+    pub fn all<T>(&self, mut stream: Streaming<T>) -> Result<Vec<T>, Status> {
+        let read = async {
+            let mut messages = Vec::new();
+            while let Some(message) = stream.message().await? {
+                messages.push(message);
+            }
+            Ok(messages)
+        };
+        let timed = async { tokio::time::timeout(CALL, read).await };
+        self.runtime.block_on(timed).unwrap_or_else(|_| Err(Status::deadline_exceeded("the stream did not end")))
+    }
+
     /// The next message of a stream, at most a minute later.
     ///
     /// # Errors
@@ -284,16 +323,8 @@ impl Api {
     }
 
     /// Reads a byte stream to its end.
-    fn bytes(&self, mut stream: Streaming<common::Data>) -> Result<Vec<u8>, Status> {
-        let read = async {
-            let mut bytes = Vec::new();
-            while let Some(data) = stream.message().await? {
-                bytes.extend_from_slice(&data.bytes);
-            }
-            Ok(bytes)
-        };
-        let timed = async { tokio::time::timeout(CALL, read).await };
-        self.runtime.block_on(timed).unwrap_or_else(|_| Err(Status::deadline_exceeded("the stream did not end")))
+    fn bytes(&self, stream: Streaming<common::Data>) -> Result<Vec<u8>, Status> {
+        Ok(self.all(stream)?.into_iter().flat_map(|data| data.bytes).collect())
     }
 }
 

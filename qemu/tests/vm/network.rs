@@ -18,6 +18,8 @@ use tonic::Code;
 
 use crate::trial;
 
+/// The namespace of most.
+const NETWORK: &str = "network";
 const LINKS: &str = "LinkStatuses.net.talos.dev";
 const ADDRESSES: &str = "AddressStatuses.net.talos.dev";
 /// Port of the API.
@@ -60,7 +62,7 @@ fn links_come_and_go(machine: Machine) -> Result<()> {
     let (mut vm, api, access) = configured(Machine { cables: vec![lan.plug()], ..machine })?;
     refused(api.resource("network", LINKS, "bond0"), Code::NotFound).context("a bond that nobody asked for")?;
     refused(api.resource("network", LINKS, "dummy0"), Code::NotFound).context("a dummy that nobody asked for")?;
-    says(&api, LINKS, "eth1", &["kind: ''\n"])?;
+    api.says(NETWORK, LINKS, "eth1", &["kind: ''\n"])?;
 
     let node = Ipv4Addr::new(10, 5, 0, 2);
     // The rule is not at 1000: there the kernel makes one of its own with the first VRF, and keeps it.
@@ -83,9 +85,9 @@ fn links_come_and_go(machine: Machine) -> Result<()> {
     all_is_there(&api)?;
     wait_for("the node on the VLAN", limits::SETTLE, || lan.ping(VLAN, HARNESS, node))?;
     wait_for("the API on the VLAN", limits::SETTLE, || lan.opens(VLAN, HARNESS, node, API_PORT))?;
-    says_in(&api, "network-config", "AddressSpecs.net.talos.dev", "configuration/eth1.5/10.5.0.2/24", &["layer: configuration\n"])?;
-    says_in(&api, "network", "LinkSpecs.net.talos.dev", "eth1.5", &["parentName: eth1\n", "vlanID: 5\n"])?;
-    says_in(&api, "network", "LinkAliasSpecs.net.talos.dev", "eth1", &["alias: uplink\n"])?;
+    api.says("network-config", "AddressSpecs.net.talos.dev", "configuration/eth1.5/10.5.0.2/24", &["layer: configuration\n"])?;
+    api.says(NETWORK, "LinkSpecs.net.talos.dev", "eth1.5", &["parentName: eth1\n", "vlanID: 5\n"])?;
+    api.says(NETWORK, "LinkAliasSpecs.net.talos.dev", "eth1", &["alias: uplink\n"])?;
 
     api.reboot()?;
     let api = again(&mut vm, &access, &api)?;
@@ -103,9 +105,9 @@ fn links_come_and_go(machine: Machine) -> Result<()> {
         wait_for(&format!("{gone} to be gone"), limits::SETTLE, || refused(api.resource("network", LINKS, gone), Code::NotFound))?;
     }
     wait_for("the address to be gone", limits::SETTLE, || refused(api.resource("network", ADDRESSES, "eth1/10.4.0.2/24"), Code::NotFound))?;
-    says(&api, LINKS, "bond7", &["mode: active-backup\n"])?;
-    says(&api, LINKS, "leaf1", &["slaveKind: bond\n"])?;
-    says(&api, LINKS, "br0", &["bridgeMaster:\n  vlan:\n    filteringEnabled: true\n"])?;
+    api.says(NETWORK, LINKS, "bond7", &["mode: active-backup\n"])?;
+    api.says(NETWORK, LINKS, "leaf1", &["slaveKind: bond\n"])?;
+    api.says(NETWORK, LINKS, "br0", &["bridgeMaster:\n  vlan:\n    filteringEnabled: true\n"])?;
     let rule = || refused(api.resource("network", "RoutingRuleStatuses.net.talos.dev", "inet4/02000"), Code::NotFound);
     wait_for("the rule to be gone", limits::SETTLE, rule)?;
 
@@ -113,27 +115,27 @@ fn links_come_and_go(machine: Machine) -> Result<()> {
     for gone in ["bond7", "br0", "leaf1"] {
         wait_for(&format!("{gone} to be gone"), limits::SETTLE, || refused(api.resource("network", LINKS, gone), Code::NotFound))?;
     }
-    says(&api, LINKS, "eth1", &["kind: ''\n"])?;
+    api.says(NETWORK, LINKS, "eth1", &["kind: ''\n"])?;
     quiet(&api)
 }
 
 /// What the documents of the first configuration ask for.
 fn all_is_there(api: &Api) -> Result<()> {
-    says(api, LINKS, "eth1", &["altNames:\n- uplink\n", "operationalState: up\n"])?;
-    says(api, LINKS, "eth1.5", &["kind: vlan\n", "mtu: 1400\n", "vlanID: 5\n", "vlanProtocol: 802.1q\n"])?;
-    says(api, LINKS, "leaf0", &["kind: dummy\n", "hardwareAddr: 02:00:00:00:00:0a\n", "slaveKind: bridge\n"])?;
-    says(api, LINKS, "br0", &["kind: bridge\n", "stp:\n    enabled: true\n", "filteringEnabled: true\n"])?;
-    says(api, LINKS, "bond7", &["kind: bond\n", "mode: 802.3ad\n", "lacpRate: fast\n", "miimon: 50\n", "minLinks: 1\n"])?;
-    says(api, LINKS, "leaf1", &["slaveKind: bond\n"])?;
-    says(api, LINKS, "blue", &["kind: vrf\n", "table: '100'\n"])?;
-    says(api, LINKS, "near", &["kind: veth\n", "slaveKind: vrf\n", "peerName: far\n"])?;
-    says(api, LINKS, "wg0", &["kind: wireguard\n", "listenPort: 51820\n", "publicKey: "])?;
+    api.says(NETWORK, LINKS, "eth1", &["altNames:\n- uplink\n", "operationalState: up\n"])?;
+    api.says(NETWORK, LINKS, "eth1.5", &["kind: vlan\n", "mtu: 1400\n", "vlanID: 5\n", "vlanProtocol: 802.1q\n"])?;
+    api.says(NETWORK, LINKS, "leaf0", &["kind: dummy\n", "hardwareAddr: 02:00:00:00:00:0a\n", "slaveKind: bridge\n"])?;
+    api.says(NETWORK, LINKS, "br0", &["kind: bridge\n", "stp:\n    enabled: true\n", "filteringEnabled: true\n"])?;
+    api.says(NETWORK, LINKS, "bond7", &["kind: bond\n", "mode: 802.3ad\n", "lacpRate: fast\n", "miimon: 50\n", "minLinks: 1\n"])?;
+    api.says(NETWORK, LINKS, "leaf1", &["slaveKind: bond\n"])?;
+    api.says(NETWORK, LINKS, "blue", &["kind: vrf\n", "table: '100'\n"])?;
+    api.says(NETWORK, LINKS, "near", &["kind: veth\n", "slaveKind: vrf\n", "peerName: far\n"])?;
+    api.says(NETWORK, LINKS, "wg0", &["kind: wireguard\n", "listenPort: 51820\n", "publicKey: "])?;
     for address in ["eth1/10.4.0.2/24", "eth1.5/10.5.0.2/24", "br0/10.6.0.2/24", "far/10.7.0.2/32", "wg0/10.8.0.2/24"] {
-        says(api, ADDRESSES, address, &["family: inet4\n"])?;
+        api.says(NETWORK, ADDRESSES, address, &["family: inet4\n"])?;
     }
-    says(api, "RouteStatuses.net.talos.dev", "inet4/10.4.0.9/10.44.0.0/16/7", &["outLinkName: eth1\n"])?;
-    says(api, "RouteStatuses.net.talos.dev", "inet4//10.99.0.0/16/1024", &["type: blackhole\n"])?;
-    says(api, "RoutingRuleStatuses.net.talos.dev", "inet4/02000", &["src: 10.6.0.0/24\n", "table: '100'\n"])?;
+    api.says(NETWORK, "RouteStatuses.net.talos.dev", "inet4/10.4.0.9/10.44.0.0/16/7", &["outLinkName: eth1\n"])?;
+    api.says(NETWORK, "RouteStatuses.net.talos.dev", "inet4//10.99.0.0/16/1024", &["type: blackhole\n"])?;
+    api.says(NETWORK, "RoutingRuleStatuses.net.talos.dev", "inet4/02000", &["src: 10.6.0.0/24\n", "table: '100'\n"])?;
     let hosts = api.read_text("/run/etc/hosts")?;
     ensure!(hosts.contains("10.4.0.9 router.lan\n"), "hosts: {hosts}");
     Ok(())
@@ -163,7 +165,7 @@ fn nodes_reach_each_other(machine: Machine) -> Result<()> {
     for (own, (_, api, _)) in nodes.iter().enumerate() {
         let node = Ipv4Addr::new(10, 5, 0, u8::try_from(own)? + 2);
         wait_for(&format!("the API of {node} on the VLAN"), limits::SETTLE, || lan.opens(VLAN, HARNESS, node, API_PORT))?;
-        says(api, LINKS, "wg0", &[&format!("publicKey: {}\n", KEYS[own].1), &format!("- publicKey: {}\n", KEYS[1 - own].1)])?;
+        api.says(NETWORK, LINKS, "wg0", &[&format!("publicKey: {}\n", KEYS[own].1), &format!("- publicKey: {}\n", KEYS[1 - own].1)])?;
         wait_for("the other node's packets in the tunnel", limits::SETTLE, || {
             let mut client = api.machine();
             let stats = api.call(client.network_device_stats(()))?;
@@ -188,8 +190,8 @@ fn a_server_goes_away(machine: Machine) -> Result<()> {
     let leased = "eth1/10.4.0.15/24";
     lan.serve_dhcp(orders);
     let (_vm, api, _access) = configured(Machine { cables: vec![lan.plug()], ..machine })?;
-    says(&api, ADDRESSES, leased, &["family: inet4\n"])?;
-    says_in(&api, "network-config", "OperatorSpecs.net.talos.dev", "default/dhcp4/eth1", &["routeMetric: 1025\n"])?;
+    api.says(NETWORK, ADDRESSES, leased, &["family: inet4\n"])?;
+    api.says("network-config", "OperatorSpecs.net.talos.dev", "default/dhcp4/eth1", &["routeMetric: 1025\n"])?;
     let renewed = || {
         ensure!(lan.asked().iter().any(|seen| seen.renews), "nobody renewed");
         Ok(())
@@ -236,17 +238,4 @@ fn quiet(api: &Api) -> Result<()> {
     let complaints: Vec<_> = log.lines().filter(|line| line.contains("network: ")).collect();
     ensure!(complaints.is_empty(), "{complaints:#?}");
     Ok(())
-}
-
-fn says(api: &Api, kind: &str, id: &str, texts: &[&str]) -> Result<()> {
-    says_in(api, "network", kind, id, texts)
-}
-
-/// Waits until what a resource says has all of these in it.
-fn says_in(api: &Api, namespace: &str, kind: &str, id: &str, texts: &[&str]) -> Result<()> {
-    wait_for(&format!("{texts:?} in {kind} {id}"), limits::SETTLE, || {
-        let yaml = api.resource(namespace, kind, id)?;
-        ensure!(texts.iter().all(|text| yaml.contains(text)), "it says:\n{yaml}");
-        Ok(())
-    })
 }

@@ -10,7 +10,7 @@ use qemu::{
 };
 use serde_json::json;
 use tonic::{Code, Streaming};
-use wire::cosi::{CreateRequest, EventType, ListRequest, WatchOptions, WatchRequest, WatchResponse};
+use wire::cosi::{CreateRequest, EventType, WatchOptions, WatchRequest, WatchResponse};
 
 use crate::trial;
 
@@ -39,8 +39,8 @@ pub fn trials() -> Vec<Trial> {
 fn strangers_read_some(machine: Machine) -> Result<()> {
     let mut vm = TestVm::boot(machine)?;
     let api = maintenance(&mut vm)?;
-    says(&api, "runtime", "MachineStatuses.runtime.talos.dev", "machine", "stage: maintenance\n")?;
-    says(&api, "config", "MachineTypes.config.talos.dev", "machine-type", "unknown\n")?;
+    api.says("runtime", "MachineStatuses.runtime.talos.dev", "machine", &["stage: maintenance\n"])?;
+    api.says("config", "MachineTypes.config.talos.dev", "machine-type", &["unknown\n"])?;
     refused(api.resource("config", CONFIGS, "v1alpha1"), Code::PermissionDenied)?;
     refused(api.call(api.state().create(CreateRequest::default())), Code::PermissionDenied)?;
     Ok(())
@@ -49,37 +49,37 @@ fn strangers_read_some(machine: Machine) -> Result<()> {
 /// Everything that the node fills is true, and follows when the configuration changes.
 fn the_node_describes_itself(machine: Machine) -> Result<()> {
     let (vm, api, access) = configured(machine)?;
-    let definitions = list(&api, "meta", "ResourceDefinitions.meta.cosi.dev")?;
+    let definitions = api.resource_ids("meta", "ResourceDefinitions.meta.cosi.dev")?;
     ensure!(definitions.iter().any(|id| *id == HOSTNAMES.to_lowercase()), "definitions: {definitions:?}");
 
-    says(&api, "runtime", "MachineStatuses.runtime.talos.dev", "machine", "stage: running\nstatus:\n  ready: true\n")?;
-    says(&api, "runtime", "Services.v1alpha1.talos.dev", "apid", "running: true\nhealthy: true\nunknown: false\n")?;
-    says(&api, "runtime", "ServicePIDs.runtime.talos.dev", "apid", "mountNamespace: mnt:[")?;
+    api.says("runtime", "MachineStatuses.runtime.talos.dev", "machine", &["stage: running\nstatus:\n  ready: true\n"])?;
+    api.says("runtime", "Services.v1alpha1.talos.dev", "apid", &["running: true\nhealthy: true\nunknown: false\n"])?;
+    api.says("runtime", "ServicePIDs.runtime.talos.dev", "apid", &["mountNamespace: mnt:["])?;
     let version = api.version()?.version.context("no version in the answer")?;
-    says(&api, "runtime", "Versions.runtime.talos.dev", "version", &format!("version: {}\n", version.tag))?;
-    says(&api, "runtime", "BootIDs.runtime.talos.dev", "boot-id", &format!("bootID: {}\n", api.boot_id()?))?;
-    says(&api, "runtime", "KernelCmdlines.runtime.talos.dev", "cmdline", "panic_on_corruption")?;
-    says(&api, "runtime", "MountStatuses.runtime.talos.dev", "STATE", "target: /system/state\nfilesystemType: xfs\n")?;
-    says(&api, "runtime", "MountStatuses.runtime.talos.dev", "EPHEMERAL", "target: /var\nfilesystemType: xfs\n")?;
+    api.says("runtime", "Versions.runtime.talos.dev", "version", &[&format!("version: {}\n", version.tag)])?;
+    api.says("runtime", "BootIDs.runtime.talos.dev", "boot-id", &[&format!("bootID: {}\n", api.boot_id()?)])?;
+    api.says("runtime", "KernelCmdlines.runtime.talos.dev", "cmdline", &["panic_on_corruption"])?;
+    api.says("runtime", "MountStatuses.runtime.talos.dev", "STATE", &["target: /system/state\nfilesystemType: xfs\n"])?;
+    api.says("runtime", "MountStatuses.runtime.talos.dev", "EPHEMERAL", &["target: /var\nfilesystemType: xfs\n"])?;
     let system = api.resource("runtime", "SystemDisks.block.talos.dev", "system-disk")?;
     let disk = system.lines().find_map(|line| line.strip_prefix("diskID: ")).context("no system disk")?;
     let size = std::fs::metadata(vm.disk())?.len();
-    says(&api, "runtime", DISKS, disk, &format!("size: {size}\n"))?;
-    says(&api, "runtime", "SecurityStates.talos.dev", "securitystate", "secureBoot: false\n")?;
-    says(&api, "runtime", "KernelModuleStatuses.runtime.talos.dev", "crc16", "type: dynamic\n")?;
-    says(&api, "network", "NodeAddresses.net.talos.dev", "current", "10.0.2.15/24")?;
-    says(&api, "network", "NodeAddresses.net.talos.dev", "default", "10.0.2.15/24")?;
-    says(&api, "network", "ResolverStatuses.net.talos.dev", "resolvers", "10.0.2.3")?;
-    says(&api, "network", "LinkStatuses.net.talos.dev", "eth0", "type: ether\n")?;
-    says(&api, "network", "LinkStatuses.net.talos.dev", "eth0", "operationalState: up\n")?;
-    says(&api, "network", "LinkStatuses.net.talos.dev", "lo", "type: loopback\n")?;
-    says(&api, "network", "AddressStatuses.net.talos.dev", "eth0/10.0.2.15/24", "family: inet4\nscope: global\n")?;
-    let routes = list(&api, "network", "RouteStatuses.net.talos.dev")?;
+    api.says("runtime", DISKS, disk, &[&format!("size: {size}\n")])?;
+    api.says("runtime", "SecurityStates.talos.dev", "securitystate", &["secureBoot: false\n"])?;
+    api.says("runtime", "KernelModuleStatuses.runtime.talos.dev", "crc16", &["type: dynamic\n"])?;
+    api.says("network", "NodeAddresses.net.talos.dev", "current", &["10.0.2.15/24"])?;
+    api.says("network", "NodeAddresses.net.talos.dev", "default", &["10.0.2.15/24"])?;
+    api.says("network", "ResolverStatuses.net.talos.dev", "resolvers", &["10.0.2.3"])?;
+    api.says("network", "LinkStatuses.net.talos.dev", "eth0", &["type: ether\n"])?;
+    api.says("network", "LinkStatuses.net.talos.dev", "eth0", &["operationalState: up\n"])?;
+    api.says("network", "LinkStatuses.net.talos.dev", "lo", &["type: loopback\n"])?;
+    api.says("network", "AddressStatuses.net.talos.dev", "eth0/10.0.2.15/24", &["family: inet4\nscope: global\n"])?;
+    let routes = api.resource_ids("network", "RouteStatuses.net.talos.dev")?;
     let default = routes.iter().find(|id| id.starts_with("inet4/10.0.2.2//")).with_context(|| format!("no default route: {routes:?}"))?;
-    says(&api, "network", "RouteStatuses.net.talos.dev", default, "outLinkName: eth0\ntable: main\n")?;
+    api.says("network", "RouteStatuses.net.talos.dev", default, &["outLinkName: eth0\ntable: main\n"])?;
     let ready = "addressReady: true\nconnectivityReady: true\nhostnameReady: true\netcFilesReady: true\n";
-    says(&api, "network", "NetworkStatuses.net.talos.dev", "status", ready)?;
-    says(&api, "config", "MachineTypes.config.talos.dev", "machine-type", "controlplane\n")?;
+    api.says("network", "NetworkStatuses.net.talos.dev", "status", &[ready])?;
+    api.says("config", "MachineTypes.config.talos.dev", "machine-type", &["controlplane\n"])?;
 
     let next = access.config.replacen("\nauto: stable", "\nhostname: named-live.example.org\nauto: off", 1);
     ensure!(next != access.config, "the generated configuration has no place for a host name");
@@ -97,49 +97,26 @@ fn the_node_describes_itself(machine: Machine) -> Result<()> {
         event(&api, &mut configs, EventType::Updated, "hostname: named-live.example.org")?;
     }
     refused(api.call(api.state().create(CreateRequest::default())), Code::PermissionDenied)?;
-    let failing = list(&api, "runtime", "Reconcilers.runtime.keelson.dev")?;
+    let failing = api.resource_ids("runtime", "Reconcilers.runtime.keelson.dev")?;
     ensure!(!failing.is_empty(), "no reconciler reports how it does");
-    failing.iter().try_for_each(|id| says(&api, "runtime", "Reconcilers.runtime.keelson.dev", id, "failing: false\n"))
+    failing.iter().try_for_each(|id| api.says("runtime", "Reconcilers.runtime.keelson.dev", id, &["failing: false\n"]))
 }
 
 /// A disk that is plugged in shows up by itself, and is gone when it is pulled.
 fn disks_come_and_go(machine: Machine) -> Result<()> {
     let mut vm = TestVm::boot(machine)?;
     let api = maintenance(&mut vm)?;
-    says(&api, "runtime", DISKS, "sda", "transport: ")?;
+    api.says("runtime", DISKS, "sda", &["transport: "])?;
     let medium = tempfile::NamedTempFile::new()?;
     medium.as_file().set_len(PLUGGED)?;
     let mut monitor = vm.monitor()?;
     monitor.execute("blockdev-add", json!({ "driver": "file", "node-name": "plugged", "filename": medium.path() }))?;
     monitor.execute("device_add", json!({ "driver": "scsi-hd", "id": "plugged", "drive": "plugged", "bus": "scsi0.0" }))?;
-    says(&api, "runtime", DISKS, "sdb", &format!("size: {PLUGGED}\npretty_size: 67 MB\n"))?;
+    api.says("runtime", DISKS, "sdb", &[&format!("size: {PLUGGED}\npretty_size: 67 MB\n")])?;
     monitor.execute("device_del", json!({ "id": "plugged" }))?;
     wait_for("the pulled disk to be gone", limits::SETTLE, || refused(api.resource("runtime", DISKS, "sdb"), Code::NotFound))?;
-    ensure!(list(&api, "runtime", DISKS)? == ["sda"], "more than the system disk is left");
+    ensure!(api.resource_ids("runtime", DISKS)? == ["sda"], "more than the system disk is left");
     Ok(())
-}
-
-/// Waits until what a resource says has `text` in it.
-fn says(api: &Api, namespace: &str, kind: &str, id: &str, text: &str) -> Result<()> {
-    wait_for(&format!("{text:?} in {kind} {id}"), limits::SETTLE, || {
-        let yaml = api.resource(namespace, kind, id)?;
-        ensure!(yaml.contains(text), "it says:\n{yaml}");
-        Ok(())
-    })
-}
-
-/// The ids of all resources of a type.
-fn list(api: &Api, namespace: &str, kind: &str) -> Result<Vec<String>> {
-    let request = ListRequest { namespace: namespace.into(), r#type: kind.into(), options: None };
-    let mut stream = api.call(api.state().list(request))?;
-    let mut ids = Vec::new();
-    loop {
-        match api.next(&mut stream) {
-            Ok(answer) => ids.push(answer.resource.and_then(|resource| resource.metadata).context("no metadata")?.id),
-            Err(status) if status.code() == Code::OutOfRange => return Ok(ids),
-            Err(status) => return Err(status.into()),
-        }
-    }
 }
 
 /// A watch with what there is; its greeting is taken.

@@ -168,13 +168,6 @@ fn renamed(api: &Api, access: &Access) -> Result<()> {
 fn list(api: &Api, path: &str, recurse: bool) -> Result<Vec<FileInfo>> {
     let request = ListRequest { root: path.to_owned(), recurse, ..ListRequest::default() };
     let mut client = api.machine();
-    let mut stream = api.call(client.list(request)).with_context(|| format!("list {path}"))?;
-    let mut files = Vec::new();
-    loop {
-        match api.next(&mut stream) {
-            Ok(file) => files.push(file),
-            Err(status) if status.code() == Code::OutOfRange => return Ok(files),
-            Err(status) => return Err(status.into()),
-        }
-    }
+    let stream = api.call(client.list(request)).with_context(|| format!("list {path}"))?;
+    Ok(api.all(stream)?)
 }

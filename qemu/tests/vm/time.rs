@@ -39,10 +39,10 @@ fn set_by_a_server(machine: Machine) -> Result<()> {
     let api = maintenance(&mut vm)?;
     wait_for("the configuration to be taken", limits::SETTLE, || Ok(api.apply(&access.config)?))?;
     let api = running(&mut vm, &access)?;
-    says(&api, STATUS, "synced: true\nepoch: 1\nsyncDisabled: false\n")?;
-    says(&api, "AdjtimeStatuses.v1alpha1.talos.dev", "syncStatus: true\nstate: TIME_OK\n")?;
-    says(&api, "NTPStatuses.v1alpha1.talos.dev", "spikeDetected: false\n")?;
-    says(&api, "MachineStatuses.runtime.talos.dev", "stage: running\nstatus:\n  ready: true\n")?;
+    api.says("runtime", STATUS, "node", &["synced: true\nepoch: 1\nsyncDisabled: false\n"])?;
+    api.says("runtime", "AdjtimeStatuses.v1alpha1.talos.dev", "node", &["syncStatus: true\nstate: TIME_OK\n"])?;
+    api.says("runtime", "NTPStatuses.v1alpha1.talos.dev", "node", &["spikeDetected: false\n"])?;
+    api.says("runtime", "MachineStatuses.runtime.talos.dev", "machine", &["stage: running\nstatus:\n  ready: true\n"])?;
     logged(&api, &format!("s) by {}", server.name()))?;
     let set: Vec<_> = lines(&api, "set from ")?;
     ensure!(set.len() == 1 && set[0].contains("(+1"), "the clock was set in {set:?}");
@@ -63,8 +63,8 @@ fn set_by_a_server(machine: Machine) -> Result<()> {
         ensure!(lines(&api, "no time server answers")?.len() == 1, "no line about it");
         Ok(())
     })?;
-    says(&api, STATUS, "synced: true\nepoch: 1\n")?;
-    says(&api, "MachineStatuses.runtime.talos.dev", "ready: true\n")
+    api.says("runtime", STATUS, "node", &["synced: true\nepoch: 1\n"])?;
+    api.says("runtime", "MachineStatuses.runtime.talos.dev", "machine", &["ready: true\n"])
 }
 
 /// Lines of the node's log with `text`.
@@ -76,13 +76,4 @@ fn near(seconds: u64, what: &str) -> Result<()> {
     let wanted = (SystemTime::now().duration_since(UNIX_EPOCH)? + AHEAD).as_secs();
     ensure!(seconds.abs_diff(wanted) <= GRAIN.as_secs(), "{what} shows {seconds} instead of {wanted}");
     Ok(())
-}
-
-fn says(api: &Api, kind: &str, wanted: &str) -> Result<()> {
-    let id = if kind.starts_with("Machine") { "machine" } else { "node" };
-    wait_for(&format!("{wanted:?} in {kind}"), limits::SETTLE, || {
-        let yaml = api.resource("runtime", kind, id)?;
-        ensure!(yaml.contains(wanted), "it says {yaml:?}");
-        Ok(())
-    })
 }
