@@ -83,6 +83,8 @@ struct Manager<'a> {
     /// Names given to links, and what tunnels were told: the kernel does not tell who did it.
     given_names: BTreeSet<(u32, String)>,
     tunnels: BTreeMap<u32, WireguardSpec>,
+    /// MTUs of links before the node set one.
+    mtus_before: BTreeMap<u32, u32>,
     /// Ends the connection to the kernel with this manager.
     _connection: tokio_util::sync::DropGuard,
 }
@@ -119,6 +121,7 @@ impl<'a> Manager<'a> {
             ruled: false,
             given_names: BTreeSet::new(),
             tunnels: BTreeMap::new(),
+            mtus_before: BTreeMap::new(),
             _connection: connection.drop_guard(),
         })
     }
@@ -179,6 +182,7 @@ impl<'a> Manager<'a> {
         self.forget_gone(&actual.links);
         actual.given_names.clone_from(&self.given_names);
         actual.tunnels.clone_from(&self.tunnels);
+        actual.mtus_before.clone_from(&self.mtus_before);
         let now = Instant::now();
         self.leases.retain(|id, (lease, until)| {
             let good = now < *until;
@@ -216,6 +220,7 @@ impl<'a> Manager<'a> {
         let there = |index: u32| links.iter().any(|link| link.index == index);
         self.given_names.retain(|(index, _)| there(*index));
         self.tunnels.retain(|index, _| there(*index));
+        self.mtus_before.retain(|index, _| there(*index));
     }
 
     /// Notes what the kernel will not tell.
@@ -226,6 +231,9 @@ impl<'a> Manager<'a> {
             }
             Action::TakeName { link, name } => {
                 self.given_names.remove(&(*link, name.clone()));
+            }
+            Action::Mtu { link, from, .. } => {
+                self.mtus_before.entry(*link).or_insert(*from);
             }
             Action::Tunnel { link, to, .. } => {
                 self.tunnels.insert(*link, (**to).clone());

@@ -213,6 +213,8 @@ pub struct Actual {
     pub gateways: Vec<IpAddr>,
     /// Other names that this module gave to links.
     pub given_names: BTreeSet<(u32, String)>,
+    /// What the MTU of links was before this module set one, by index.
+    pub mtus_before: BTreeMap<u32, u32>,
     /// What this module told tunnels, by index.
     pub tunnels: BTreeMap<u32, WireguardSpec>,
 }

@@ -154,7 +154,7 @@ impl Kernel {
             Action::RemoveLink { link, .. } => self.handle.link().del(*link).execute().await,
             Action::Up { link: index } => self.set(link(*index).up().build()).await,
             Action::Down { link: index } => self.set(link(*index).down().build()).await,
-            Action::Mtu { link: index, mtu } => self.set(link(*index).mtu(*mtu).build()).await,
+            Action::Mtu { link: index, mtu, .. } => self.set(link(*index).mtu(*mtu).build()).await,
             Action::Multicast { link: index, on } => self.set(link(*index).multicast(*on).build()).await,
             Action::HardwareAddress { link: index, mac } => self.set(link(*index).address(mac.clone()).build()).await,
             Action::Port { link: index, master: Some(master) } => self.set(link(*index).controller(*master).build()).await,

@@ -22,7 +22,7 @@ pub enum Action {
     /// Take it down.
     Down { link: u32 },
     /// Set its MTU, bytes.
-    Mtu { link: u32, mtu: u32 },
+    Mtu { link: u32, from: u32, mtu: u32 },
     /// Let it take part in multicast or not.
     Multicast { link: u32, on: bool },
     /// Set its hardware address.
@@ -61,7 +61,7 @@ impl fmt::Display for Action {
             Self::RemoveLink { name, .. } => write!(f, "remove link {name}"),
             Self::Up { link } => write!(f, "bring link {link} up"),
             Self::Down { link } => write!(f, "take link {link} down"),
-            Self::Mtu { link, mtu } => write!(f, "set the MTU of link {link} to {mtu}"),
+            Self::Mtu { link, mtu, .. } => write!(f, "set the MTU of link {link} to {mtu}"),
             Self::Multicast { link, on } => write!(f, "turn multicast of link {link} {}", if *on { "on" } else { "off" }),
             Self::HardwareAddress { link, mac } => write!(f, "set the address of link {link} to {}", mac_text(mac)),
             Self::Bond { link, .. } => write!(f, "change bond {link}"),

@@ -80,8 +80,10 @@ impl Planner<'_> {
         }
         for link in staying {
             // Another one's of another kind: it is left alone.
-            if let Some(spec) = self.spec(link).filter(|spec| !spec.logical || !self.is_another(spec, link)) {
-                self.change(link, spec);
+            match self.spec(link) {
+                Some(spec) if !spec.logical || !self.is_another(spec, link) => self.change(link, spec),
+                Some(_) => {}
+                None => self.set_mtu(link, 0),
             }
         }
     }
@@ -95,17 +97,23 @@ impl Planner<'_> {
         }
     }
 
+    /// Sets what is wanted, 0: what it was before anything was.
+    fn set_mtu(&mut self, link: &Link, wanted: u32) {
+        let most = if link.mtu_limit > 0 { link.mtu_limit } else { u32::MAX };
+        let before = self.actual.mtus_before.get(&link.index).copied();
+        let mtu = if wanted > 0 { wanted.min(most) } else { before.unwrap_or(link.mtu) };
+        if mtu != link.mtu {
+            self.step(Action::Mtu { link: link.index, from: link.mtu, mtu });
+        }
+    }
+
     fn change(&mut self, link: &Link, spec: &LinkSpecSpec) {
         let index = link.index;
         let mac = &spec.hardware_addr.0;
         if !mac.is_empty() && *mac != link.mac {
             self.step(Action::HardwareAddress { link: index, mac: mac.clone() });
         }
-        let most = if link.mtu_limit > 0 { link.mtu_limit } else { u32::MAX };
-        let mtu = spec.mtu.min(most);
-        if mtu > 0 && mtu != link.mtu {
-            self.step(Action::Mtu { link: index, mtu });
-        }
+        self.set_mtu(link, spec.mtu);
         if let Some(on) = spec.multicast.filter(|on| *on != link.multicast) {
             self.step(Action::Multicast { link: index, on });
         }

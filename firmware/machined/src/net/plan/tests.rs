@@ -58,6 +58,7 @@ impl Model {
         self.actual.addresses.retain(|address| address.link != index);
         self.actual.routes.retain(|route| route.link != Some(index));
         self.actual.tunnels.remove(&index);
+        self.actual.mtus_before.remove(&index);
         let above: Vec<u32> =
             self.actual.links.iter().filter(|link| link.kind == "vlan" && link.parent == index).map(|link| link.index).collect();
         for other in above.into_iter().chain(peer) {
@@ -132,7 +133,10 @@ impl Model {
                 self.link(link).up = false;
                 self.actual.routes.retain(|route| route.link != Some(link));
             }
-            Action::Mtu { link, mtu } => self.link(link).mtu = mtu,
+            Action::Mtu { link, from, mtu } => {
+                self.actual.mtus_before.entry(link).or_insert(from);
+                self.link(link).mtu = mtu;
+            }
             Action::Multicast { link, on } => self.link(link).multicast = on,
             Action::HardwareAddress { link, mac } => self.link(link).mac = mac,
             Action::Bond { link, from, to, primary } => {
@@ -351,6 +355,22 @@ fn names_and_tunnels_are_told_once() {
     assert!(matches!(actions.as_slice(), [Action::TakeName { .. }, Action::Tunnel { from: Some(_), .. }]), "{actions:?}");
 }
 
+#[test]
+fn an_mtu_that_nobody_wants_any_more_is_what_it_was() {
+    let mut model = Model::new();
+    let mtu = |model: &mut Model, mtu: u32| {
+        model.settle(&wanted(vec![LinkSpecSpec { mtu, ..spec("eth0", "") }]), &BTreeMap::new());
+        model.actual.links[1].mtu
+    };
+    assert_eq!(mtu(&mut model, 9000), 9000);
+    assert_eq!(mtu(&mut model, 1400), 1400);
+    assert_eq!(mtu(&mut model, 0), 1500);
+    // Without any word of the link, too.
+    assert_eq!(mtu(&mut model, 1280), 1280);
+    model.settle(&wanted(Vec::new()), &BTreeMap::new());
+    assert_eq!(model.actual.links[1].mtu, 1500);
+}
+
 /// Random configurations: links of all kinds that stand on each other, addresses, routes, rules, names.
 fn configuration() -> impl Strategy<Value = (Merged, BTreeMap<String, String>)> {
     let kinds = proptest::collection::vec((0_usize..8, 0_usize..3, 1_u32..4, any::<bool>()), 0..5);
@@ -407,6 +427,7 @@ fn configuration() -> impl Strategy<Value = (Merged, BTreeMap<String, String>)> 
         }
         for (at, to) in ports.into_iter().enumerate() {
             let mut port = spec(&format!("eth{at}"), "");
+            port.mtu = if to == 5 { 9000 } else { 0 };
             let of = links.iter().find(|link| link.name == format!("x{to}") && matches!(link.kind.as_str(), "bond" | "bridge" | "vrf"));
             let on_it = |of: &LinkSpecSpec| links.iter().any(|link| link.parent_name == port.name && link.name == of.name);
             if let Some(of) = of.filter(|of| !on_it(of)) {
@@ -494,6 +515,7 @@ proptest! {
         holds(&model, &after.0)?;
         prop_assert!(model.actual.addresses.iter().any(|have| have.link == foreign));
         model.settle(&Merged::default(), &BTreeMap::new());
+        prop_assert!(model.actual.links.iter().all(|link| link.mtu == 1500), "an MTU was not put back: {:?}", model.actual.links);
         prop_assert_eq!(names(&model), ["lo", "eth0", "eth1", "eth2", "cni0"]);
         prop_assert!(model.actual.routes.is_empty() && model.actual.rules.is_empty() && model.actual.given_names.is_empty());
         prop_assert_eq!(model.actual.addresses.len(), 1);
