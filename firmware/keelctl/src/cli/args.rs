@@ -60,7 +60,7 @@ pub enum Command {
     Version(Version),
     /// Host names of nodes
     Hostname,
-    /// Services with state and health; with an id, one of them in detail
+    /// Services with state and health; with an id, one of them in detail, or started, stopped, restarted
     #[command(visible_aliases = ["service"])]
     Services(Services),
     /// Kernel messages
@@ -367,10 +367,27 @@ pub struct Version {
 pub struct Services {
     /// Show this one in detail
     pub id: Option<String>,
+    /// What to do with it; a service says in its error when it does not take that
+    #[arg(value_enum, default_value_t = ServiceAction::Status)]
+    pub action: ServiceAction,
     #[command(flatten)]
     pub insecure: Insecure,
     #[command(flatten)]
     pub output: Output,
+}
+
+/// What to do with a service.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum ServiceAction {
+    /// Show it with its history
+    #[default]
+    Status,
+    /// Start it, should it not run
+    Start,
+    /// End it, after those that need it
+    Stop,
+    /// End it and start it again
+    Restart,
 }
 
 #[derive(Debug, Args)]

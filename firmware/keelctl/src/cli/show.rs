@@ -7,8 +7,8 @@ use futures_util::TryFutureExt as _;
 use wire::machine::ServiceInfo;
 
 use super::{
-    args::{self, Insecure, Output, Sort},
-    nodes::{Fleet, each},
+    args::{self, Insecure, Output, ServiceAction, Sort},
+    nodes::{Fleet, Node, each},
     report::{Cell, Report, bytes},
 };
 
@@ -72,6 +72,9 @@ fn time(stamp: Option<&prost_types::Timestamp>) -> String {
 
 pub async fn services(fleet: &Fleet, args: args::Services) -> Result<ExitCode> {
     let nodes = fleet.nodes(&args.insecure).await?;
+    if let (Some(id), true) = (&args.id, args.action != ServiceAction::Status) {
+        return act(nodes, id, args.action, args.output.output).await;
+    }
     let wanted = args.id.as_deref();
     let call = async |_, client: crate::Client| {
         let mut services = client.services().await?;
@@ -104,6 +107,25 @@ pub async fn services(fleet: &Fleet, args: args::Services) -> Result<ExitCode> {
         }
     }
     report.print(args.output.output)?;
+    Ok(code)
+}
+
+/// Has something done with a service and shows each node's words on it.
+async fn act(nodes: Vec<Node>, id: &str, action: ServiceAction, format: args::Format) -> Result<ExitCode> {
+    let call = async |_, client: crate::Client| {
+        Ok(match action {
+            ServiceAction::Start => client.start_service(id).await?,
+            ServiceAction::Stop => client.stop_service(id).await?,
+            ServiceAction::Restart => client.restart_service(id).await?,
+            ServiceAction::Status => String::new(),
+        })
+    };
+    let (replies, code) = each(nodes, call).await;
+    let mut report = Report::new(&["NODE", "RESPONSE"]);
+    for (node, response) in replies {
+        report.row([node.into(), response.into()]);
+    }
+    report.print(format)?;
     Ok(code)
 }
 

@@ -9,8 +9,8 @@ use wire::{
     inspect::ControllerDependencyEdge,
     machine::{
         ApplyConfiguration, ApplyConfigurationRequest, DmesgRequest, Event, EventsRequest, FileInfo, ListRequest, LogsRequest, MemInfo,
-        MountStat, ProcessInfo, ReadRequest, RebootRequest, ServiceInfo, ShutdownRequest, Version,
-        apply_configuration_request::Mode as ApplyMode, reboot_request::Mode as RebootMode,
+        MountStat, ProcessInfo, ReadRequest, RebootRequest, ServiceInfo, ServiceRestartRequest, ServiceStartRequest, ServiceStopRequest,
+        ShutdownRequest, Version, apply_configuration_request::Mode as ApplyMode, reboot_request::Mode as RebootMode,
     },
     storage::Disk,
 };
@@ -107,6 +107,24 @@ impl Client {
     pub async fn shutdown(&self, force: bool) -> Result<String, ClientError> {
         let reply = done("Shutdown", self.machine().shutdown(ShutdownRequest { force }).await)?;
         Ok(single("Shutdown", reply.messages, |message| message.metadata.as_ref())?.actor_id)
+    }
+
+    /// Starts a service; returns what the node says of it.
+    pub async fn start_service(&self, id: &str) -> Result<String, ClientError> {
+        let reply = done("ServiceStart", self.machine().service_start(ServiceStartRequest { id: id.into() }).await)?;
+        Ok(single("ServiceStart", reply.messages, |message| message.metadata.as_ref())?.resp)
+    }
+
+    /// Ends a service and those that need it; returns what the node says of it.
+    pub async fn stop_service(&self, id: &str) -> Result<String, ClientError> {
+        let reply = done("ServiceStop", self.machine().service_stop(ServiceStopRequest { id: id.into() }).await)?;
+        Ok(single("ServiceStop", reply.messages, |message| message.metadata.as_ref())?.resp)
+    }
+
+    /// Ends a service and starts it again; returns what the node says of it.
+    pub async fn restart_service(&self, id: &str) -> Result<String, ClientError> {
+        let reply = done("ServiceRestart", self.machine().service_restart(ServiceRestartRequest { id: id.into() }).await)?;
+        Ok(single("ServiceRestart", reply.messages, |message| message.metadata.as_ref())?.resp)
     }
 
     /// Kernel messages: those there are, then new ones when following; only new ones with `tail`.
