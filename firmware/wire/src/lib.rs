@@ -5,12 +5,14 @@
 //! - [`methods`]: every method with its path and whether it streams, for proxies and role checks;
 //! - [`raw`]: a codec that passes frames through untouched;
 //! - [`apid_config`]: what machined tells apid when it starts it;
+//! - [`dnsd`]: what machined and dnsd tell each other;
 //! - [`tls`]: TLS 1.3 settings and connections for both sides; [`unix`]: connections to machined's socket.
 //!
 //! Absent on purpose: handlers, roles and routing (machined and apid decide those), JSON forms.
 #![forbid(unsafe_code)]
 
 pub mod apid_config;
+pub mod dnsd;
 pub mod methods;
 pub mod raw;
 pub mod tls;
