@@ -65,13 +65,13 @@ fn generated_configurations_are_right() {
     let warned: Vec<_> = worker.warnings.iter().map(|warning| warning.path.as_str()).collect();
     assert_eq!(
         warned[..5],
-        ["machine.features", "cluster", "DiscoveryServiceConfig", "DiscoveryIdentityConfig", "UnattendedInstallConfig"]
+        ["machine.features.diskQuotaSupport", "cluster", "DiscoveryServiceConfig", "DiscoveryIdentityConfig", "UnattendedInstallConfig"]
     );
-    assert_eq!(warned.len(), 16, "{warned:?}");
+    assert_eq!(warned.len(), 15, "{warned:?}");
     let lines: Vec<usize> = worker.warnings.iter().map(|warning| warning.line).collect();
     let short = crate::summary(&worker.warnings);
     assert_eq!(short.len(), 2, "{short:?}");
-    assert!(short[0].contains(&format!("machine.features (line {}), cluster (line {})", lines[0], lines[1])), "{short:?}");
+    assert!(short[0].contains(&format!("machine.features.diskQuotaSupport (line {}), cluster (line {})", lines[0], lines[1])), "{short:?}");
     let shown = format!("{:?}", control.config);
     assert!(!shown.contains("PRIVATE KEY") && !shown.contains(control.config.token().expose()));
     let (_, context) = files.talosconfig.get(None).expect("a context");
@@ -178,7 +178,7 @@ fn meanings_are_checked() {
 fn documents_beside_the_main_one() {
     let with = |documents: &str| small("", documents);
     let named = good(&with("---\napiVersion: v1alpha1\nkind: HostnameConfig\nauto: off\nhostname: n1\n"));
-    assert_eq!((named.config.hostname(), named.warnings.len()), (Some("n1"), 2));
+    assert_eq!((named.config.hostname(), named.warnings.len()), (Some("n1"), 1));
     let parsed = good(&with("---\napiVersion: v1alpha1\nkind: WatchdogTimerConfig\ndevice: /dev/watchdog0\ntimeout: 2m\n"));
     assert!(parsed.warnings.iter().any(|warning| warning.path == "WatchdogTimerConfig"));
     for (documents, wanted) in [

@@ -3,7 +3,8 @@
 //! - [`run`]: the program's entry. [`boot`]: what the machine does from start to end, and what happens when all fails.
 //! - [`sequence`]: how that is run: one sequence of phases at a time, and who may replace whom.
 //! - [`node`]: what the parts tell each other; each subject has one writer.
-//! - [`disk`], [`net`], [`config`]: the system disk, the network, the configuration in force.
+//! - [`disk`], [`net`], [`config`]: the system disk, the network, the configuration in force; [`state`]: small files on STATE.
+//! - [`identity`]: who the node is.
 //! - [`firewall`], [`time`], [`params`]: who gets in, when it is, and what the kernel is told.
 //! - [`resources`]: what is known of all that, as generic clients read it.
 //! - [`services`], [`api`]: supervised services; the machine API on its socket.
@@ -20,6 +21,7 @@ pub mod console;
 pub mod disk;
 pub mod events;
 pub mod firewall;
+pub mod identity;
 pub mod logs;
 pub mod net;
 pub mod node;
@@ -27,6 +29,7 @@ pub mod params;
 pub mod resources;
 pub mod sequence;
 pub mod services;
+pub mod state;
 pub mod time;
 
 pub use boot::setup::read_program_ahead;

@@ -13,7 +13,7 @@ use super::{Machine, health, setup, sinks};
 use crate::{
     console,
     disk::{self, Looking},
-    events, firewall, net,
+    events, firewall, identity, net,
     node::{Node, Slot},
     params,
     sequence::phases::{OnError, Phase, Step, StepError},
@@ -136,6 +136,8 @@ fn mount_volumes(rest: oneshot::Receiver<disk::Rest>) -> Step {
 fn acquire_config(machine: &Arc<Machine>) -> Step {
     let machine = Arc::clone(machine);
     Step::new("acquireConfig", OnError::Report, async move {
+        // Beside the configuration, on a thread of its own.
+        identity::start(&machine.node);
         // It begins with STATE; other volumes come later. The sender lives in the node.
         drop(machine.node.disk.subscribe().wait_for(|disk| disk.settled).await);
         // STATE has the time at which this node was last seen running, and certificates are made next.

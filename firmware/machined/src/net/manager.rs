@@ -8,7 +8,7 @@ use std::{
 };
 
 use ipnet::IpNet;
-use machine_config::{Config, Network};
+use machine_config::{AutoHostname, Config, Network};
 use resource::kinds::network::{ConfigLayer, WireguardSpec};
 use tokio::{
     sync::{mpsc, watch},
@@ -25,7 +25,7 @@ use super::{
     layers::{self, Sources},
     memory::Memory,
     model::{Actual, Lease, Link, mac_text},
-    names::{self, Names},
+    names::{self, Names, Origins},
     plan::{self, Action},
     specs::{Merged, Specs},
 };
@@ -35,6 +35,8 @@ use crate::node::{LinkStatus, NetworkSpecs, NetworkStatus, Node};
 const EVENTS: usize = 16;
 /// A step that failed is tried again after this, doubled each time.
 const RETRY: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(30));
+/// A node whose identity is still to be found goes without a name of its own for so long: one that changes at once is of no use.
+const NAMELESS: Duration = Duration::from_millis(500);
 /// Distinct failures remembered so that each is logged once.
 const REMEMBERED: usize = 64;
 
@@ -67,6 +69,10 @@ struct Manager<'a> {
     changes: Changes,
     line: CommandLine,
     fallback: Option<String>,
+    /// When the node takes a name whether it knows who it is or not.
+    named_from: Instant,
+    /// The address that the node may be named after: it stays as long as it is there.
+    default_address: Option<IpAddr>,
     /// By id of the operator.
     leases: BTreeMap<String, (Lease, Instant)>,
     memory: Memory,
@@ -110,6 +116,8 @@ impl<'a> Manager<'a> {
             changes,
             line,
             fallback: None,
+            named_from: Instant::now() + NAMELESS,
+            default_address: None,
             leases: BTreeMap::new(),
             clients: Clients::new(Arc::clone(node), memory.clone(), sender),
             memory,
@@ -128,10 +136,11 @@ impl<'a> Manager<'a> {
 
     /// Goes on until the kernel cannot be read any more; answers why.
     async fn run(&mut self) -> String {
-        let mut config = self.node.config.subscribe();
+        let (mut config, mut identity) = (self.node.config.subscribe(), self.node.identity.subscribe());
         let mut pause = RETRY.0;
         loop {
             let active = config.borrow_and_update().active.clone();
+            let known = identity.borrow_and_update().settled;
             let none = Network::default();
             let wanted = active.as_ref().map_or(&none, |active| active.config.network());
             self.kubernetes = active.as_ref().map(|active| ranges(&active.config)).unwrap_or_default();
@@ -142,7 +151,8 @@ impl<'a> Manager<'a> {
             pause = if settled { RETRY.0 } else { (pause * 2).min(RETRY.1) };
             let retry = (!settled).then(|| Instant::now() + pause);
             let expiry = self.leases.values().map(|(_, until)| *until).min();
-            let wake = [retry, expiry].into_iter().flatten().min();
+            let unnamed = (!known && Instant::now() < self.named_from).then_some(self.named_from);
+            let wake = [retry, expiry, unnamed].into_iter().flatten().min();
             tokio::select! {
                 change = self.changes.next() => {
                     if let Err(error) = change {
@@ -152,6 +162,7 @@ impl<'a> Manager<'a> {
                 event = self.receiver.recv() => if let Some(event) = event { self.event(event) },
                 // The sender lives in the node, which this task holds.
                 _ = config.changed() => {}
+                _ = identity.changed() => {}
                 () = sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => {}
             }
         }
@@ -192,8 +203,8 @@ impl<'a> Manager<'a> {
             good
         });
         let leases: BTreeMap<String, Lease> = self.leases.iter().map(|(id, (lease, _))| (id.clone(), lease.clone())).collect();
-        let fallback = self.fallback(&actual.links);
-        let sources = Sources { links: &actual.links, line: &self.line, config, leases: &leases, fallback: &fallback };
+        let automatic = self.automatic(config.auto_hostname, &actual);
+        let sources = Sources { links: &actual.links, line: &self.line, config, leases: &leases, automatic: automatic.as_deref() };
         let specs = layers::all(&sources);
         let merged = specs.merge();
         let mut settled = self.ask(&actual, &specs, &merged);
@@ -297,6 +308,17 @@ impl<'a> Manager<'a> {
         etc_files
     }
 
+    /// The name that the node takes by itself; none while it may soon know who it is.
+    fn automatic(&mut self, kind: AutoHostname, actual: &Actual) -> Option<String> {
+        let identity = self.node.identity.borrow().clone();
+        if kind == AutoHostname::Stable && !identity.settled && Instant::now() < self.named_from {
+            return None;
+        }
+        self.default_address = default_address(actual, self.default_address);
+        let fallback = self.fallback(&actual.links);
+        names::automatic(kind, &Origins { identity: identity.id.as_ref(), address: self.default_address, fallback: &fallback })
+    }
+
     /// From the first physical link's address, once; a random one when there is none.
     fn fallback(&mut self, links: &[Link]) -> String {
         if let Some(name) = &self.fallback {
@@ -346,6 +368,17 @@ impl<'a> Manager<'a> {
 fn ranges(config: &Config) -> Vec<IpNet> {
     let cluster = config.cluster();
     cluster.pod_subnets.iter().chain(&cluster.service_subnets).copied().collect()
+}
+
+/// The first address of the alphabetically first link that has one; the one before as long as it is there.
+fn default_address(actual: &Actual, before: Option<IpAddr>) -> Option<IpAddr> {
+    let usable = || actual.addresses.iter().filter(|address| address.usable);
+    if before.is_some_and(|before| usable().any(|address| address.net.addr() == before)) {
+        return before;
+    }
+    let mut links: Vec<&Link> = actual.links.iter().filter(|link| !link.loopback).collect();
+    links.sort_by(|one, other| one.name.cmp(&other.name));
+    links.into_iter().find_map(|link| usable().find(|address| address.link == link.index)).map(|address| address.net.addr())
 }
 
 /// Publishes a value if it is another one.

@@ -89,6 +89,11 @@ impl Link {
         self.mac.as_slice().try_into().ok()
     }
 
+    /// The address that it was made with; where the kernel does not say, the one that it has.
+    fn permanent(&self) -> &[u8] {
+        if self.hardware.permanent.is_empty() { &self.mac } else { &self.hardware.permanent }
+    }
+
     /// Whether an expression of the configuration is true of it.
     #[must_use]
     pub fn fits(&self, expression: &Expression) -> bool {
@@ -97,10 +102,7 @@ impl Link {
                 "name" => Value::Text(self.name.clone()),
                 "alt_names" => Value::List(self.alt_names.clone()),
                 "hardware_addr" => Value::Bytes(self.mac.clone()),
-                "permanent_addr" => {
-                    let permanent = &self.hardware.permanent;
-                    Value::Bytes(if permanent.is_empty() { &self.mac } else { permanent }.clone())
-                }
+                "permanent_addr" => Value::Bytes(self.permanent().to_vec()),
                 "bus_path" => Value::Text(self.hardware.bus_path.clone()),
                 "driver" => Value::Text(self.hardware.driver.clone()),
                 "pci_id" => Value::Text(self.hardware.pci_id.clone()),
@@ -117,11 +119,12 @@ impl Link {
     #[must_use]
     pub fn matches(&self, selector: &DeviceSelector) -> bool {
         let fits = |pattern: &str, text: &str| pattern.is_empty() || glob(pattern, text);
-        fits(&selector.bus_path, &self.hardware.bus_path)
+        fits(&selector.name, &self.name)
+            && fits(&selector.bus_path, &self.hardware.bus_path)
             && fits(&selector.driver, &self.hardware.driver)
             && fits(&selector.pci_id, &self.hardware.pci_id)
             && fits(&selector.hardware_addr, &mac_text(&self.mac))
-            && fits(&selector.permanent_addr, &mac_text(&self.hardware.permanent))
+            && fits(&selector.permanent_addr, &mac_text(self.permanent()))
             && selector.physical.is_none_or(|physical| physical == self.physical)
     }
 }

@@ -7,9 +7,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use machine_config::AutoHostname;
 use resource::kinds::network::ConfigLayer;
 
 use super::specs::{Merged, Specs};
+use crate::identity::NodeId;
 
 /// Names of the node and of those it asks.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -50,6 +52,30 @@ pub fn own_hostname(specs: &Specs) -> Option<String> {
     own.max_by_key(|spec| spec.layer as u8).map(|spec| spec.hostname.clone())
 }
 
+/// What a node can make a name of.
+#[derive(Clone, Copy, Debug)]
+pub struct Origins<'a> {
+    /// Who it is; `None` when that is not known, or not yet.
+    pub identity: Option<&'a NodeId>,
+    /// Its address.
+    pub address: Option<IpAddr>,
+    /// For want of these.
+    pub fallback: &'a str,
+}
+
+/// The name that a node takes when nobody gives it one (reference, behaviour (j)).
+#[must_use]
+pub fn automatic(kind: AutoHostname, origins: &Origins<'_>) -> Option<String> {
+    let name = match kind {
+        AutoHostname::Stable => origins.identity.map(NodeId::hostname),
+        AutoHostname::Address => {
+            origins.address.map(|address| format!("talos-{}", address.to_string().replace(['.', ':'], "-").trim_end_matches('-')))
+        }
+        AutoHostname::Off => return None,
+    };
+    Some(name.unwrap_or_else(|| origins.fallback.to_owned()))
+}
+
 /// `keelson-` and the last three octets of a hardware address.
 #[must_use]
 pub fn fallback_from(mac: &[u8]) -> Option<String> {
@@ -75,7 +101,9 @@ pub fn resolv_conf(names: &Names) -> String {
 pub fn hosts(names: &Names, address: Option<IpAddr>, extra: &[(IpAddr, Vec<String>)]) -> String {
     let address = address.unwrap_or(IpAddr::V4(Ipv4Addr::new(127, 0, 1, 1)));
     let mut text = String::from("127.0.0.1 localhost\n");
-    if names.domain.is_empty() {
+    if names.hostname.is_empty() {
+        // Nobody has named it yet.
+    } else if names.domain.is_empty() {
         let _ = writeln!(text, "{address} {}", names.hostname);
     } else {
         let _ = writeln!(text, "{address} {} {}", names.full(), names.hostname);
@@ -137,6 +165,24 @@ mod tests {
         assert!(hosts(&names, None, &[]).contains("127.0.1.1 keelson-123456\n"));
         assert_eq!(fallback_from(&[0x52, 0x54, 0, 0x12, 0x34, 0x56]).as_deref(), Some("keelson-123456"));
         assert_eq!(fallback_from(&[]), None);
+        assert!(!hosts(&Names::default(), None, &[]).contains("127.0.1.1"), "no line without a name");
+    }
+
+    #[test]
+    fn names_that_a_node_takes_by_itself() {
+        let id = NodeId::parse("nodeId: 0000000000000000000000000000000000000000000").unwrap();
+        let (four, six) = (Some("10.0.2.15".parse().unwrap()), Some("2001:db8::1".parse().unwrap()));
+        for (kind, identity, address, wanted) in [
+            (AutoHostname::Stable, Some(&id), four, Some("talos-2tb-zes")),
+            (AutoHostname::Stable, None, four, Some("keelson-1")),
+            (AutoHostname::Address, Some(&id), four, Some("talos-10-0-2-15")),
+            (AutoHostname::Address, Some(&id), six, Some("talos-2001-db8--1")),
+            (AutoHostname::Address, Some(&id), None, Some("keelson-1")),
+            (AutoHostname::Off, Some(&id), four, None),
+        ] {
+            let origins = Origins { identity, address, fallback: "keelson-1" };
+            assert_eq!(automatic(kind, &origins).as_deref(), wanted, "{kind:?}");
+        }
     }
 
     #[test]

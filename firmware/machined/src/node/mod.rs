@@ -26,6 +26,8 @@ pub struct Node {
     pub boot: watch::Sender<BootStatus>,
     /// The disk booted from and its partitions: written by `disk`.
     pub disk: watch::Sender<DiskStatus>,
+    /// Who the node is: written by `identity`.
+    pub identity: watch::Sender<IdentityStatus>,
     /// Links, addresses, resolvers, host name: written by `net`.
     pub network: watch::Sender<NetworkStatus>,
     /// The sequence that runs: written by `boot::sequencer`, but for `maintenance`, which its step writes.
@@ -66,6 +68,7 @@ impl Node {
         let node = Self {
             boot: watch::Sender::default(),
             disk: watch::Sender::default(),
+            identity: watch::Sender::default(),
             network: watch::Sender::default(),
             sequence: watch::Sender::default(),
             network_specs: watch::Sender::default(),

@@ -15,7 +15,10 @@ pub use supervise::State as ServiceState;
 use tokio::sync::oneshot;
 use zeroize::Zeroizing;
 
-use crate::sequence::{Locked, Request};
+use crate::{
+    identity::NodeId,
+    sequence::{Locked, Request},
+};
 
 /// Stage and readiness.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -96,6 +99,15 @@ impl DiskStatus {
     pub fn is_mounted(&self, target: &Path) -> bool {
         self.partitions.iter().any(|partition| partition.mounted_on.as_deref() == Some(target))
     }
+}
+
+/// Who the node is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct IdentityStatus {
+    /// Its identity; `None` without a STATE to keep it on.
+    pub id: Option<NodeId>,
+    /// It is known whether there is one.
+    pub settled: bool,
 }
 
 /// A partition of the system disk.

@@ -24,6 +24,7 @@ macro_rules! kinds {
 }
 
 pub mod block;
+pub mod cluster;
 pub mod config;
 pub mod firewall;
 pub mod hardware;
@@ -64,6 +65,7 @@ pub fn all() -> impl Iterator<Item = &'static Registered> {
     [
         meta::REGISTERED,
         block::REGISTERED,
+        cluster::REGISTERED,
         config::REGISTERED,
         firewall::REGISTERED,
         hardware::REGISTERED,

@@ -39,8 +39,8 @@ pub struct Sources<'a> {
     pub config: &'a Network,
     /// What DHCP gave, by id of its operator.
     pub leases: &'a BTreeMap<String, Lease>,
-    /// The host name of a node that has none.
-    pub fallback: &'a str,
+    /// The host name that the node takes by itself, if it does.
+    pub automatic: Option<&'a str>,
 }
 
 /// All layers. Links that are to be left alone are in none.

@@ -39,7 +39,7 @@ fn merged(line: &str, config: &Network, leases: &[(&str, Lease)]) -> (Merged, Sp
     let links = [link(1, "lo"), link(2, "eth0"), link(3, "eth1"), link(4, "veth0")];
     let leases = leases.iter().map(|(link, lease)| (format!("dhcp4/{link}"), lease.clone())).collect();
     let line = CommandLine::parse(line);
-    let specs = all(&Sources { links: &links, line: &line, config, leases: &leases, fallback: "keelson-1" });
+    let specs = all(&Sources { links: &links, line: &line, config, leases: &leases, automatic: Some("keelson-1") });
     (specs.merge(), specs)
 }
 

@@ -26,7 +26,7 @@ const TIME_SERVER: &str = "time.cloudflare.com";
 pub fn default_layer(sources: &Sources<'_>, mentioned: &BTreeSet<String>) -> Specs {
     let by = Source(ConfigLayer::Default);
     let mut specs = Specs {
-        hostnames: vec![by.hostname(sources.fallback)],
+        hostnames: sources.automatic.map(|name| by.hostname(name)).into_iter().collect(),
         resolvers: vec![by.resolvers(NAME_SERVERS.map(plain), Vec::new())],
         time_servers: vec![TimeServerSpecSpec { ntp_servers: vec![TIME_SERVER.to_owned()], use_nts: false, layer: by.0 }],
         ..Specs::default()
