@@ -23,6 +23,8 @@ impl Which {
 /// A link by its hardware: patterns with `*` and `?`, all of which must match; empty ones match everything.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DeviceSelector {
+    /// What the kernel calls it.
+    pub name: String,
     /// Where it is plugged in (`0000:00:02.0`).
     pub bus_path: String,
     /// Its address.

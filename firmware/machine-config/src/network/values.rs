@@ -49,6 +49,7 @@ impl Taker {
     pub(super) fn selector(&mut self, node: &Node, path: &str) -> DeviceSelector {
         let pattern = |key: &str| text(node.get(key));
         let selector = DeviceSelector {
+            name: String::new(),
             bus_path: pattern("busPath"),
             hardware_addr: pattern("hardwareAddr"),
             permanent_addr: pattern("permanentAddr"),
