@@ -19,10 +19,14 @@ use nix::fcntl::{Flock, FlockArg};
 const ALIGN: usize = 4096;
 /// Most bytes in one system call; a bound for the memory of a copy.
 const CHUNK: usize = 1 << 20;
+/// Most bytes that the kernel is asked to clear in one call, which nothing can interrupt.
+const CLEARED: u64 = 64 << 20;
 
 nix::ioctl_read!(blk_get_size64, 0x12, 114, u64);
 nix::ioctl_read_bad!(blk_sector_size, 0x1268, libc::c_int);
 nix::ioctl_none_bad!(blk_flush_buffers, 0x1261);
+nix::ioctl_write_ptr_bad!(blk_discard, 0x1277, [u64; 2]);
+nix::ioctl_write_ptr_bad!(blk_zero_out, 0x127f, [u64; 2]);
 
 /// An operation on a device failed.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +42,8 @@ pub enum DeviceError {
     Read { path: PathBuf, offset: u64, length: usize, source: io::Error },
     #[error("write {length} bytes at byte {offset} of {path}")]
     Write { path: PathBuf, offset: u64, length: usize, source: io::Error },
+    #[error("clear {length} bytes at byte {offset} of {path}")]
+    Clear { path: PathBuf, offset: u64, length: u64, source: io::Error },
     #[error("flush {path}")]
     Flush { path: PathBuf, source: io::Error },
     #[error("{length} bytes at byte {offset} of {path} are not whole sectors")]
@@ -69,6 +75,8 @@ pub struct Device {
     size: u64,
     sector: u64,
     direct: bool,
+    /// A block device, not a plain file.
+    block: bool,
 }
 
 impl Device {
@@ -94,8 +102,9 @@ impl Device {
                     .map_err(|(_, errno)| DeviceError::Locked { path: path.to_owned(), source: errno.into() })?,
             ),
         };
-        let mut device = Self { path: path.to_owned(), handle, size: 0, sector: 512, direct };
-        (device.size, device.sector) = if kind.is_block_device() { device.ask()? } else { (device.file_size()?, 512) };
+        let block = kind.is_block_device();
+        let mut device = Self { path: path.to_owned(), handle, size: 0, sector: 512, direct, block };
+        (device.size, device.sector) = if block { device.ask()? } else { (device.file_size()?, 512) };
         Ok(device)
     }
 
@@ -193,6 +202,71 @@ impl Device {
         Ok(())
     }
 
+    /// Makes whole sectors read as zeros: by the device itself where it can do that, which may give its blocks back, else by writing
+    /// them. On the medium after [`Self::flush`].
+    ///
+    /// # Errors
+    /// [`DeviceError::Clear`]; [`DeviceError::Unaligned`] when not whole sectors.
+    pub fn zero(&self, offset: u64, length: u64) -> Result<(), DeviceError> {
+        self.check_range(offset, length)?;
+        let end = offset.saturating_add(length);
+        let mut at = offset;
+        while at < end {
+            let count = CLEARED.min(end - at);
+            if self.block {
+                // SAFETY: BLKZEROOUT reads two u64 (start, length) through the pointer; the array outlives the call.
+                unsafe { blk_zero_out(self.file().as_raw_fd(), &[at, count]) }
+                    .map_err(|errno| self.clear_error(at, count, errno.into()))?;
+            } else {
+                self.write_zeros(at, count)?;
+            }
+            at = at.saturating_add(count);
+        }
+        Ok(())
+    }
+
+    /// Gives the blocks of whole sectors back to the device; says whether it takes them. What is read afterwards is anything.
+    ///
+    /// # Errors
+    /// [`DeviceError::Clear`]; [`DeviceError::Unaligned`] when not whole sectors.
+    pub fn discard(&self, offset: u64, length: u64) -> Result<bool, DeviceError> {
+        self.check_range(offset, length)?;
+        if !self.block {
+            return Ok(false);
+        }
+        // SAFETY: BLKDISCARD reads two u64 (start, length) through the pointer; the array outlives the call.
+        match unsafe { blk_discard(self.file().as_raw_fd(), &[offset, length]) } {
+            Ok(_) => Ok(true),
+            Err(nix::Error::EOPNOTSUPP) => Ok(false),
+            Err(errno) => Err(self.clear_error(offset, length, errno.into())),
+        }
+    }
+
+    /// For a plain file.
+    fn write_zeros(&self, offset: u64, length: u64) -> Result<(), DeviceError> {
+        let zeros = vec![0; CHUNK];
+        let end = offset.saturating_add(length);
+        let mut at = offset;
+        while at < end {
+            let count = usize::try_from(end - at).unwrap_or(CHUNK).min(CHUNK);
+            self.write(at, zeros.get(..count).unwrap_or_default())?;
+            at = at.saturating_add(u64::try_from(count).unwrap_or(u64::MAX));
+        }
+        Ok(())
+    }
+
+    fn clear_error(&self, offset: u64, length: u64, source: io::Error) -> DeviceError {
+        DeviceError::Clear { path: self.path.clone(), offset, length, source }
+    }
+
+    fn check_range(&self, offset: u64, length: u64) -> Result<(), DeviceError> {
+        if offset.is_multiple_of(self.sector) && length.is_multiple_of(self.sector) {
+            return Ok(());
+        }
+        let length = usize::try_from(length).unwrap_or(usize::MAX);
+        Err(DeviceError::Unaligned { path: self.path.clone(), offset, length })
+    }
+
     /// Waits until everything written is on the medium.
     ///
     /// # Errors
@@ -215,8 +289,7 @@ impl Device {
     }
 
     fn check(&self, offset: u64, length: usize) -> Result<(), DeviceError> {
-        let whole = offset.is_multiple_of(self.sector) && u64::try_from(length).is_ok_and(|length| length.is_multiple_of(self.sector));
-        if whole { Ok(()) } else { Err(DeviceError::Unaligned { path: self.path.clone(), offset, length }) }
+        self.check_range(offset, u64::try_from(length).unwrap_or(u64::MAX))
     }
 }
 
@@ -259,6 +332,15 @@ mod tests {
         device.write(512, &bytes).unwrap();
         device.flush().unwrap();
         assert!(device.read(512, bytes.len()).unwrap() == bytes);
+        device.zero(1024, CHUNK as u64 + 512).unwrap();
+        let zeroed = device.read(512, bytes.len()).unwrap();
+        assert!(
+            zeroed[..512] == bytes[..512]
+                && zeroed[512..CHUNK + 1024].iter().all(|byte| *byte == 0)
+                && zeroed[CHUNK + 1024..] == bytes[CHUNK + 1024..]
+        );
+        assert!(!device.discard(0, 512).unwrap(), "a plain file has no blocks to give back");
+        assert!(matches!(device.zero(0, 100), Err(DeviceError::Unaligned { .. })));
         assert!(matches!(device.read(1, 512), Err(DeviceError::Unaligned { .. })));
         assert!(matches!(device.read(3 * CHUNK as u64, 512), Err(DeviceError::Read { .. })));
         assert!(matches!(Device::open(&dir, Access::Change), Err(DeviceError::Locked { .. })));
