@@ -11,7 +11,7 @@ use std::{
 
 use layout::{
     Arch, Range, SectorSize,
-    plan::{LoaderDisk, RootPartition},
+    plan::{LoaderDisk, RootPartition, Wanted},
     table::{Backup, Tables},
 };
 use linux::block::{Access, Device, DeviceError};
@@ -20,6 +20,7 @@ use machined::disk::{
     find::Booted,
     medium::{Medium, Seen, WholeDisk},
     provision::StepError,
+    reset::Done,
     table,
     volumes::{Mounter, VolumeError},
 };
@@ -77,6 +78,22 @@ impl Medium for Cut {
         self.inner.write(offset, bytes)
     }
 
+    fn zero(&self, range: Range) -> Result<(), DeviceError> {
+        let fault = |source| DeviceError::Clear { path: "disk".into(), offset: range.start, length: range.length, source };
+        self.operation().map_err(fault)?;
+        self.inner.zero(range)
+    }
+
+    fn discard(&self, range: Range) -> Result<bool, DeviceError> {
+        let fault = |source| DeviceError::Clear { path: "disk".into(), offset: range.start, length: range.length, source };
+        self.operation().map_err(fault)?;
+        self.inner.discard(range)
+    }
+
+    fn in_use(&self, number: u32) -> bool {
+        self.inner.in_use(number)
+    }
+
     fn flush(&self) -> Result<(), DeviceError> {
         self.operation().map_err(|source| DeviceError::Flush { path: "disk".into(), source })?;
         self.inner.flush()
@@ -117,8 +134,8 @@ impl Mounter for Tools {
     }
 }
 
-/// A boot of the node on this disk, with the power going after so many operations; gives their number too.
-fn boot(disk: &LoopDisk, left: u64) -> (Result<Outcome, StepError>, Vec<String>, u64) {
+/// What a node does with this disk, with the power going after so many operations; gives their number too.
+fn with_system<T>(disk: &LoopDisk, left: u64, act: impl FnOnce(&System<'_>, &Cut, &Tables) -> T) -> (T, u64) {
     let set = image::set();
     let info = disk.outline();
     let device = Device::open(&disk.path(), Access::Change).unwrap();
@@ -127,10 +144,21 @@ fn boot(disk: &LoopDisk, left: u64) -> (Result<Outcome, StepError>, Vec<String>,
     let verity = image::verity();
     let root = RootPartition { guid: verity.part_uuid(), range: set.place_image()[1].range };
     let booted = Booted { disk: info, root, verity, label: None, loader: LoaderDisk::Unnamed, twins: vec![] };
-    let tools = Tools::default();
     let system = System { set: &set, arch: Arch::running().unwrap(), booted: &booted, warn: &|_| (), told: &|_| true };
-    let result = system.bring_up(&medium, &table::read(&medium), &tools);
-    (result, tools.formatted.into_inner(), medium.operations.get())
+    let result = act(&system, &medium, &table::read(&medium));
+    (result, medium.operations.get())
+}
+
+/// A boot of the node on this disk.
+fn boot(disk: &LoopDisk, left: u64) -> (Result<Outcome, StepError>, Vec<String>, u64) {
+    let tools = Tools::default();
+    let (result, operations) = with_system(disk, left, |system, medium, tables| system.bring_up(medium, tables, &tools));
+    (result, tools.formatted.into_inner(), operations)
+}
+
+/// A reset of the disk that the node runs from.
+fn reset(disk: &LoopDisk, left: u64, wanted: &Wanted) -> (Result<Done, StepError>, u64) {
+    with_system(disk, left, |system, medium, tables| system.reset(medium, tables, wanted))
 }
 
 /// Off and on.
@@ -182,5 +210,78 @@ fn first_boot_cut_and_resumed_on_both_sector_sizes() {
             let (outcome, _, _) = boot(&disk, u64::MAX);
             check_set_up(&disk, outcome.unwrap_or_else(|err| panic!("{context}: {err}")), &context);
         }
+    }
+}
+
+const TRACE: &[u8] = b"a trace of an earlier life";
+
+/// Where a partition's trace is: in its middle, far from what is formatted.
+fn trace_at(disk: &LoopDisk, number: u32) -> u64 {
+    let part = disk.disk().partitions.into_iter().find(|part| part.number == number).unwrap();
+    part.start + part.size / 2
+}
+
+fn has_trace(disk: &LoopDisk, at: u64) -> bool {
+    let mut found = vec![0; TRACE.len()];
+    disk.backing().read_exact_at(&mut found, at).unwrap();
+    found == TRACE
+}
+
+/// A disk whose node has run: traces in STATE and EPHEMERAL.
+fn used(dir: &Path, sector: u16) -> (LoopDisk, [u64; 2]) {
+    let mut disk = flashed(dir, sector);
+    boot(&disk, u64::MAX).0.unwrap();
+    restart(&mut disk);
+    let traces = [5, 6].map(|number| trace_at(&disk, number));
+    traces.iter().for_each(|at| disk.backing().write_all_at(TRACE, *at).unwrap());
+    disk.backing().sync_all().unwrap();
+    (disk, traces)
+}
+
+#[test]
+fn a_reset_wipes_what_it_names_and_a_cut_one_is_ended() {
+    let dir = tempfile::tempdir().unwrap();
+    for (sector, size) in [(SectorSize::B512, 512), (SectorSize::B4096, 4096)] {
+        image::build(dir.path(), sector);
+        let wanted = Wanted::Labels(vec!["STATE".to_owned()]);
+        let (mut disk, [state, var]) = used(dir.path(), size);
+        // A file system that is in use is not wiped below its user.
+        let holder = Device::open(&disk.disk().partitions[4].node, Access::Own).unwrap();
+        assert_eq!(reset(&disk, u64::MAX, &wanted).0.unwrap(), Done::NextBoot(vec!["STATE".to_owned()]));
+        assert!(has_trace(&disk, state));
+        drop(holder);
+        restart(&mut disk);
+        let (outcome, formatted, _) = boot(&disk, u64::MAX);
+        check_set_up(&disk, outcome.unwrap(), "what was held is wiped by the next boot");
+        assert_eq!((formatted.as_slice(), has_trace(&disk, state), has_trace(&disk, var)), (&["STATE".to_owned()][..], false, true));
+
+        let (disk, _) = used(dir.path(), size);
+        let (done, operations) = reset(&disk, u64::MAX, &wanted);
+        assert_eq!(done.unwrap(), Done::Erased);
+        for cut in (0..operations).step_by(2) {
+            let context = format!("sectors of {size}, cut after {cut} of {operations} operations");
+            let (mut disk, traces) = used(dir.path(), size);
+            assert!(reset(&disk, cut, &wanted).0.is_err(), "{context}");
+            restart(&mut disk);
+            let (outcome, formatted, _) = boot(&disk, u64::MAX);
+            check_set_up(&disk, outcome.unwrap_or_else(|err| panic!("{context}: {err}")), &context);
+            let [state, var] = traces.map(|at| has_trace(&disk, at));
+            assert!(var && state == formatted.is_empty(), "{context}: {state} {var} {formatted:?}");
+        }
+    }
+}
+
+#[test]
+fn a_disk_that_is_reset_whole_has_no_table_and_no_secret() {
+    let dir = tempfile::tempdir().unwrap();
+    image::build(dir.path(), SectorSize::B512);
+    let (disk, traces) = used(dir.path(), 512);
+    assert_eq!(reset(&disk, u64::MAX, &Wanted::Disk { restart: true }).0.unwrap(), Done::Erased);
+    assert!(matches!(tables(&disk), Tables::Neither { .. }));
+    assert_eq!(traces.map(|at| has_trace(&disk, at)), [false; 2]);
+    for at in [0, MIB, SIZE - MIB] {
+        let mut bytes = vec![1; 1 << 20];
+        disk.backing().read_exact_at(&mut bytes, at).unwrap();
+        assert!(bytes.iter().all(|byte| *byte == 0), "the mebibyte at {at} is not cleared");
     }
 }

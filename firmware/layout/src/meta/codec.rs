@@ -14,7 +14,7 @@
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use super::{Action, COPY_SIZE, Life, MAX_RECORDS, Meta, Record, Recorded};
+use super::{Action, COPY_SIZE, Life, MAX_RECORDS, Meta, Record, Recorded, Reset, Scope};
 use crate::{Range, SectorSize};
 
 const MAGIC: [u8; 8] = *b"KeelMETA";
@@ -31,6 +31,7 @@ const KIND_KEY: u8 = 1;
 const LIFE_FACTORY: u8 = 0;
 const LIFE_PROVISIONING: u8 = 1;
 const LIFE_PROVISIONED: u8 = 2;
+const LIFE_RESETTING: u8 = 3;
 /// Most partitions of a record; the same as entries in a table.
 const MAX_PARTITIONS: usize = 128;
 
@@ -131,6 +132,7 @@ fn encode_records(meta: &Meta) -> Vec<u8> {
         Life::Factory => vec![LIFE_FACTORY],
         Life::Provisioning(record) => encode_record(LIFE_PROVISIONING, record),
         Life::Provisioned(record) => encode_record(LIFE_PROVISIONED, record),
+        Life::Resetting(reset) => encode_reset(reset),
     };
     put(&mut out, KIND_LIFE, 0, &life);
     for (key, value) in meta.keys() {
@@ -165,8 +167,48 @@ fn decode_records(bytes: &[u8]) -> Result<Meta, CopyError> {
     Ok(meta)
 }
 
+/// The scope with a number that says what it is, the partitions' count and numbers, whether it is erased, the record.
+fn encode_reset(reset: &Reset) -> Vec<u8> {
+    let (kind, numbers): (u8, &[u32]) = match &reset.scope {
+        Scope::Partitions(numbers) => (0, numbers),
+        Scope::Factory => (1, &[]),
+        Scope::Disk { restart: false } => (2, &[]),
+        Scope::Disk { restart: true } => (3, &[]),
+    };
+    let mut out = vec![LIFE_RESETTING, kind];
+    out.extend_from_slice(&u32::try_from(numbers.len()).unwrap_or(u32::MAX).to_le_bytes());
+    numbers.iter().for_each(|number| out.extend_from_slice(&number.to_le_bytes()));
+    out.push(u8::from(reset.erased));
+    put_record(&mut out, &reset.record);
+    out
+}
+
+fn decode_reset(mut rest: Reader<'_>) -> Option<Reset> {
+    let [kind] = rest.array()?;
+    let count = usize::try_from(rest.u32()?).ok().filter(|count| *count <= MAX_PARTITIONS)?;
+    let numbers: Vec<u32> = (0..count).map(|_| rest.u32()).collect::<Option<_>>()?;
+    let scope = match (kind, numbers.is_empty()) {
+        (0, false) => Scope::Partitions(numbers),
+        (1, true) => Scope::Factory,
+        (2, true) => Scope::Disk { restart: false },
+        (3, true) => Scope::Disk { restart: true },
+        _ => return None,
+    };
+    let erased = match rest.array()? {
+        [0] => false,
+        [1] => true,
+        _ => return None,
+    };
+    Some(Reset { scope, erased, record: decode_record(rest)? })
+}
+
 fn encode_record(life: u8, record: &Record) -> Vec<u8> {
     let mut out = vec![life];
+    put_record(&mut out, record);
+    out
+}
+
+fn put_record(out: &mut Vec<u8>, record: &Record) {
     out.extend_from_slice(record.disk_guid.as_bytes());
     out.extend_from_slice(&record.disk_size.to_le_bytes());
     out.extend_from_slice(&record.sector.bytes().to_le_bytes());
@@ -184,7 +226,6 @@ fn encode_record(life: u8, record: &Record) -> Vec<u8> {
         out.extend_from_slice(&length64(partition.label.as_bytes()).to_le_bytes());
         out.extend_from_slice(partition.label.as_bytes());
     }
-    out
 }
 
 fn decode_life(bytes: &[u8]) -> Option<Life> {
@@ -193,6 +234,7 @@ fn decode_life(bytes: &[u8]) -> Option<Life> {
         [LIFE_FACTORY] if rest.0.is_empty() => Some(Life::Factory),
         [LIFE_PROVISIONING] => Some(Life::Provisioning(decode_record(rest)?)),
         [LIFE_PROVISIONED] => Some(Life::Provisioned(decode_record(rest)?)),
+        [LIFE_RESETTING] => Some(Life::Resetting(decode_reset(rest)?)),
         _ => None,
     }
 }

@@ -98,6 +98,31 @@ pub struct Record {
     pub partitions: Vec<Recorded>,
 }
 
+/// What a reset of the system disk wipes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// Partitions, by their numbers: each is made anew.
+    Partitions(Vec<u32>),
+    /// All that first boot made; then it happens once more, with new identifiers.
+    Factory,
+    /// The whole disk: nothing boots from it afterwards.
+    Disk {
+        /// Once that is done the machine is restarted, and not switched off.
+        restart: bool,
+    },
+}
+
+/// A reset of the system disk, written down before it wipes anything.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reset {
+    /// What it wipes.
+    pub scope: Scope,
+    /// The secrets are gone; what is left is to make the partitions anew.
+    pub erased: bool,
+    /// The partitions as first boot made them.
+    pub record: Record,
+}
+
 /// Where the disk is in its life.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Life {
@@ -105,8 +130,10 @@ pub enum Life {
     Factory,
     /// First boot is under way: exactly the ranges of the record may be wiped and formatted.
     Provisioning(Record),
-    /// STATE is formatted, mounted and synced; nothing is ever formatted again.
+    /// STATE is formatted, mounted and synced; nothing is formatted again unless a [`Reset`] is written down.
     Provisioned(Record),
+    /// A reset is under way: exactly what it names may be wiped and formatted.
+    Resetting(Reset),
 }
 
 /// The store's contents.
@@ -145,6 +172,11 @@ impl Meta {
         }
         self.keys.insert(key, value);
         Ok(())
+    }
+
+    /// Removes all keys.
+    pub fn clear(&mut self) {
+        self.keys.clear();
     }
 
     /// Removes a key; says whether it was there.
@@ -229,6 +261,19 @@ impl Store {
         let behind = meta.life != self.meta.life;
         let next = Self { meta, generation, newest, damaged: None, behind };
         Ok((MetaWrite { offset: next.newest.offset(), bytes }, next))
+    }
+
+    /// The same, so that nothing of what was stored before is left: first the write that puts `meta` into force, then the one
+    /// over the copy that was in force until then; each fills its copy's place to the end.
+    ///
+    /// # Errors
+    /// [`MetaError`] when the records do not fit.
+    pub fn replace_all(&self, meta: Meta) -> Result<([MetaWrite; 2], Self), MetaError> {
+        let (mut first, mut next) = self.replace(meta)?;
+        first.bytes.resize(COPY_SIZE, 0);
+        let second = MetaWrite { offset: next.newest.other().offset(), bytes: first.bytes.clone() };
+        next.behind = false;
+        Ok(([first, second], next))
     }
 
     /// The write that brings the other copy in step when it is damaged or [`Self::behind`]; `None` when both are well.

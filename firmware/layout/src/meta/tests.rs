@@ -20,8 +20,12 @@ fn record() -> Record {
     }
 }
 
-fn lives() -> [Life; 3] {
-    [Life::Factory, Life::Provisioning(record()), Life::Provisioned(record())]
+fn lives() -> Vec<Life> {
+    let mut lives = vec![Life::Factory, Life::Provisioning(record()), Life::Provisioned(record())];
+    let scopes = [Scope::Partitions(vec![2, 3]), Scope::Factory, Scope::Disk { restart: false }, Scope::Disk { restart: true }];
+    let reset = |(scope, erased)| Life::Resetting(Reset { scope, erased, record: record() });
+    lives.extend(scopes.into_iter().zip([false, true, false, true]).map(reset));
+    lives
 }
 
 fn store(bytes: &[u8]) -> Store {
@@ -89,6 +93,33 @@ fn limits_hold() {
     assert!(matches!(found.replace(meta), Err(MetaError::Full(_))));
 }
 
+/// After a change that leaves nothing behind, no byte of what was stored before is on the disk, and a write that was cut
+/// leaves the old contents or the new ones.
+#[test]
+fn nothing_is_left_of_what_was_replaced() {
+    let (mut bytes, _) = written(1, Life::Provisioned(record()));
+    let mut meta = store(&bytes).meta;
+    meta.set(10, b"secret".repeat(2000)).unwrap();
+    for _ in 0..2 {
+        let (write, _) = store(&bytes).replace(meta.clone()).unwrap();
+        put(&mut bytes, &write, usize::MAX);
+    }
+    let mut cleared = meta.clone();
+    cleared.clear();
+    let (writes, next) = store(&bytes).replace_all(cleared.clone()).unwrap();
+    for cut in (0..writes[0].bytes.len()).step_by(3000) {
+        let mut torn = bytes.clone();
+        put(&mut torn, &writes[0], cut);
+        let found = store(&torn).meta;
+        assert!(found == meta || found == cleared, "cut after {cut}");
+    }
+    writes.iter().for_each(|write| put(&mut bytes, write, usize::MAX));
+    assert!(!bytes.windows(6).any(|window| window == b"secret"));
+    let found = store(&bytes);
+    assert_eq!((found.meta, found.generation, found.newest), (cleared, next.generation, next.newest));
+    assert!(found.damaged.is_none() && !found.behind);
+}
+
 /// Every byte of one copy that counts, flipped in every way that changes it: the other copy is read. Exhaustive over
 /// positions, one flip each.
 #[test]
@@ -145,7 +176,7 @@ proptest! {
 
     /// A write that was cut anywhere leaves the old contents or the new ones.
     #[test]
-    fn a_torn_write_keeps_old_or_new(updates in 0u8..6, cut in 0usize..5000, garbage in any::<u8>(), life in 0usize..3) {
+    fn a_torn_write_keeps_old_or_new(updates in 0u8..6, cut in 0usize..5000, garbage in any::<u8>(), life in 0usize..7) {
         let (mut bytes, old) = written(updates, lives()[life].clone());
         let was = store(&bytes);
         let mut new = was.meta.clone();

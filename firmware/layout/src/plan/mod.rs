@@ -5,15 +5,17 @@
 
 mod reason;
 mod record;
+mod reset;
 
 pub use reason::Reason;
 pub use record::new_table;
+pub use reset::{DiskWipe, Erasure, ResetRefused, SIGNATURES, Wanted, disk_wipe, erasures, order};
 
 use uuid::Uuid;
 
 use crate::{
     Arch, Range, SectorSize,
-    meta::{self, Found, Life, Record},
+    meta::{self, Found, Life, Record, Reset, Scope},
     spec::{META_TYPE, PartitionSet},
     table::{Backup, Table, Tables},
 };
@@ -90,6 +92,20 @@ pub enum Decision {
     Provision(Record),
     /// An interrupted first boot: act on the record that META holds.
     Resume(Record),
+    /// An interrupted reset of partitions: wipe and make what is not kept by the record, then put `then` into META.
+    Reset {
+        /// What META holds.
+        reset: Reset,
+        /// What is kept and what is made anew.
+        record: Record,
+        /// What META says afterwards; a first boot's record that is open yet is carried out as one.
+        then: Life,
+    },
+    /// An interrupted reset of the whole disk: wipe it and go down.
+    WipeDisk {
+        /// Restart the machine instead of switching it off.
+        restart: bool,
+    },
     /// Mount what there is; format nothing.
     Run {
         /// What the table needs.
@@ -134,7 +150,7 @@ pub fn locate<'a>(facts: &Facts<'a>) -> Result<Located<'a>, Reason> {
     }
 }
 
-/// Decides with META's contents. `guids` gives random GUIDs and is asked only for a first boot.
+/// Decides with META's contents. `guids` gives random GUIDs and is asked only for a first boot, or one that comes again.
 pub fn decide(facts: &Facts<'_>, found: &Found, guids: &mut dyn FnMut() -> Uuid) -> Decision {
     match try_decide(facts, found, guids) {
         Ok(decision) => decision,
@@ -158,8 +174,18 @@ fn try_decide(facts: &Facts<'_>, found: &Found, guids: &mut dyn FnMut() -> Uuid)
             }
             Life::Provisioning(record) => {
                 one_disk(facts).map_err(|reason| (reason, false))?;
-                record::check_resume(facts, &located, record).map_err(|reason| (reason, false))?;
+                record::check_resume(facts, &located, record).map_err(|problem| (Reason::RecordUnusable { problem }, false))?;
                 Ok(Decision::Resume(record.clone()))
+            }
+            Life::Resetting(reset) => {
+                // Whoever ordered it was an administrator; until it is done the node may hold what only they may see.
+                one_disk(facts).map_err(|reason| (reason, true))?;
+                if let Scope::Disk { restart } = reset.scope {
+                    return Ok(Decision::WipeDisk { restart });
+                }
+                let (record, then) = reset::carried_out(facts, &located, reset, guids);
+                record::check_resume(facts, &located, &record).map_err(|problem| (Reason::ResetUnusable { problem }, true))?;
+                Ok(Decision::Reset { reset: reset.clone(), record, then })
             }
             Life::Provisioned(record) => {
                 record::check_present(&located, record).map_err(|reason| (reason, true))?;

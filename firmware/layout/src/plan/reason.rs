@@ -107,6 +107,12 @@ pub enum Reason {
         /// What does not fit.
         problem: String,
     },
+    /// The reset that META holds does not fit the disk.
+    #[error("a reset that was begun cannot be ended: {problem}; nothing was written; flash the image again")]
+    ResetUnusable {
+        /// What does not fit.
+        problem: String,
+    },
     /// Partitions that were made once are gone.
     #[error(
         "META says that this disk was set up, but {problem}; nothing was written, data is kept; restore the \

@@ -62,9 +62,9 @@ fn as_flashed(facts: &Facts<'_>, table: &Table) -> Result<(), Reason> {
     }
 }
 
-/// The record of an interrupted first boot fits the disk as it is now.
-pub(super) fn check_resume(facts: &Facts<'_>, located: &Located<'_>, record: &Record) -> Result<(), Reason> {
-    let problem = |problem| Err(Reason::RecordUnusable { problem });
+/// A record that was not carried out to its end fits the disk as it is now; else what does not fit.
+pub(super) fn check_resume(facts: &Facts<'_>, located: &Located<'_>, record: &Record) -> Result<(), String> {
+    let problem = Err;
     if record.sector != facts.sector {
         return problem(format!("it is for sectors of {} bytes, the disk has {}", record.sector, facts.sector));
     }
@@ -90,8 +90,7 @@ pub(super) fn check_resume(facts: &Facts<'_>, located: &Located<'_>, record: &Re
         return problem("it does not keep the running root".to_owned());
     }
     let with_size = Record { disk_size: facts.disk_size, ..record.clone() };
-    new_table(&with_size, located.table).map_err(|err| Reason::RecordUnusable { problem: err.to_string() })?;
-    Ok(())
+    new_table(&with_size, located.table).map(drop).map_err(|err| err.to_string())
 }
 
 /// Every partition that first boot made is still in the table, where it was made.

@@ -1,3 +1,5 @@
+mod reset;
+
 use std::{cell::Cell, collections::HashMap, io};
 
 use proptest::prelude::*;
@@ -109,6 +111,11 @@ struct Around<'a> {
 const ALONE: Around<'_> = Around { twins: &[], loader: LoaderDisk::This };
 
 fn decide_on(disk: &Sparse, set: &PartitionSet, around: &Around<'_>) -> Decision {
+    decide_from(disk, set, around, 1000)
+}
+
+/// The same with new GUIDs that come after `first`.
+fn decide_from(disk: &Sparse, set: &PartitionSet, around: &Around<'_>, first: u128) -> Decision {
     let tables = disk.tables();
     let twins: Vec<String> = around.twins.iter().map(|name| (*name).to_owned()).collect();
     let root = set.place_image()[1].range;
@@ -122,7 +129,7 @@ fn decide_on(disk: &Sparse, set: &PartitionSet, around: &Around<'_>) -> Decision
         twins: &twins,
         loader: &around.loader,
     };
-    let next = Cell::new(1000);
+    let next = Cell::new(first);
     decide(&facts, &found(disk, set), &mut || {
         next.set(next.get() + 1);
         Uuid::from_u128(next.get())

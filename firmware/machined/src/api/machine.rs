@@ -5,15 +5,16 @@ use wire::{
     common::Data,
     machine::{
         ApplyConfigurationRequest, ApplyConfigurationResponse, CpuInfoResponse, DiskStatsResponse, DmesgRequest, Event, EventsRequest,
-        FileInfo, HostnameResponse, ListRequest, LoadAvgResponse, LogsContainersResponse, LogsRequest, MemoryResponse, MountsResponse,
-        NetworkDeviceStatsResponse, ProcessesResponse, ReadRequest, RebootRequest, RebootResponse, ServiceListResponse,
-        ServiceRestartRequest, ServiceRestartResponse, ServiceStartRequest, ServiceStartResponse, ServiceStopRequest, ServiceStopResponse,
-        ShutdownRequest, ShutdownResponse, SystemStatResponse, VersionResponse,
+        FileInfo, HostnameResponse, ListRequest, LoadAvgResponse, LogsContainersResponse, LogsRequest, MemoryResponse, MetaDeleteRequest,
+        MetaDeleteResponse, MetaWriteRequest, MetaWriteResponse, MountsResponse, NetworkDeviceStatsResponse, ProcessesResponse,
+        ReadRequest, RebootRequest, RebootResponse, ResetRequest, ResetResponse, ServiceListResponse, ServiceRestartRequest,
+        ServiceRestartResponse, ServiceStartRequest, ServiceStartResponse, ServiceStopRequest, ServiceStopResponse, ShutdownRequest,
+        ShutdownResponse, SystemStatResponse, VersionResponse,
     },
     server::machine::machine_service_server::MachineService,
 };
 
-use super::{Context, Replies, config, dmesg, files, metrics, power, roles::Roles, services, streams, system};
+use super::{Context, Replies, config, dmesg, files, meta, metrics, power, reset, roles::Roles, services, streams, system};
 
 type Answer<T> = Result<Response<T>, Status>;
 
@@ -81,6 +82,14 @@ impl MachineService for Machine {
         self.job(metrics::memory).await
     }
 
+    async fn meta_delete(&self, request: Request<MetaDeleteRequest>) -> Answer<MetaDeleteResponse> {
+        meta::delete(&self.0, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn meta_write(&self, request: Request<MetaWriteRequest>) -> Answer<MetaWriteResponse> {
+        meta::write(&self.0, request.into_inner()).await.map(Response::new)
+    }
+
     async fn mounts(&self, _: Request<()>) -> Answer<MountsResponse> {
         self.job(metrics::mounts).await
     }
@@ -99,6 +108,10 @@ impl MachineService for Machine {
 
     async fn reboot(&self, request: Request<RebootRequest>) -> Answer<RebootResponse> {
         power::reboot(&self.0.sources, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn reset(&self, request: Request<ResetRequest>) -> Answer<ResetResponse> {
+        reset::reset(&self.0, request.into_inner()).await.map(Response::new)
     }
 
     async fn service_list(&self, _: Request<()>) -> Answer<ServiceListResponse> {

@@ -3,7 +3,7 @@
 //! - [`Server`]: binds the socket, admits callers by their credentials, serves until told to stop;
 //! - [`gate`]: roles before anything else, by the table in [`roles`];
 //! - [`machine`], [`storage`], [`mod@time`]: the handlers, thin: conversion and a call;
-//! - `system`, `services`, `power`, `config`, `streams`, `files`, `metrics`, `disks`: what they call.
+//! - `system`, `services`, `power`, `reset`, `meta`, `config`, `streams`, `files`, `metrics`, `disks`: what they call.
 //!
 //! Methods without a handler answer `Unimplemented` with their name. Absent on purpose: TLS and routing (apid's).
 
@@ -16,8 +16,10 @@ mod files;
 mod gate;
 mod inspect;
 mod machine;
+mod meta;
 mod metrics;
 mod power;
+mod reset;
 mod roles;
 mod services;
 mod storage;
@@ -78,6 +80,8 @@ struct Context {
     stop: CancellationToken,
     /// Held while a configuration is being applied.
     applying: Arc<tokio::sync::Mutex<()>>,
+    /// Held while META is being changed.
+    meta: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// The socket could not be made ready.
@@ -148,7 +152,8 @@ impl Server {
             })
             .buffer_unordered(ADMITTING)
             .filter_map(|admitted| std::future::ready(admitted.transpose()));
-        let context = Context { sources: self.sources, blocking: Blocking::default(), stop: stop.child_token(), applying: Arc::default() };
+        let (blocking, stopping) = (Blocking::default(), stop.child_token());
+        let context = Context { sources: self.sources, blocking, stop: stopping, applying: Arc::default(), meta: Arc::default() };
         let serving = tonic::transport::Server::builder()
             .initial_stream_window_size(WINDOWS.0)
             .initial_connection_window_size(WINDOWS.1)

@@ -24,11 +24,11 @@ pub(super) async fn shutdown(sources: &Sources, request: ShutdownRequest) -> Res
 }
 
 /// Gives the order; returns the id that its events will carry. Shutdown takes over from whatever runs.
-pub(super) async fn order(sources: &Sources, kind: Kind, force: bool) -> Result<String, Status> {
-    let actor = Uuid::new_v4().to_string();
+pub(super) async fn submit(sources: &Sources, request: Request) -> Result<String, Status> {
+    let (kind, force, actor) = (request.kind, request.force, Uuid::new_v4().to_string());
     log::info!(target: "api", "{kind} asked for over the API (force: {force}, actor {actor})");
     let (reply, answer) = oneshot::channel();
-    let request = Request { kind, actor: actor.clone(), force };
+    let request = Request { actor: actor.clone(), ..request };
     let command = Command::Sequence { request, take_over: kind == Kind::Shutdown, reply };
     sources.node.commands.try_send(command).map_err(|error| match error {
         TrySendError::Full(_) => Status::resource_exhausted("too many commands are waiting; try again"),
@@ -39,6 +39,11 @@ pub(super) async fn order(sources: &Sources, kind: Kind, force: bool) -> Result<
         Ok(Err(locked)) => Err(Status::failed_precondition(format!("{locked}; wait for its end, or force a shutdown"))),
         Err(_) => Err(going_down()),
     }
+}
+
+/// The same for what needs no more than its name.
+pub(super) async fn order(sources: &Sources, kind: Kind, force: bool) -> Result<String, Status> {
+    submit(sources, Request { force, ..Request::of(kind) }).await
 }
 
 fn going_down() -> Status {

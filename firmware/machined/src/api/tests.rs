@@ -6,8 +6,8 @@ use tempfile::TempDir;
 use tokio::{sync::mpsc, time::timeout};
 use tonic::{Code, Request, transport::Channel};
 use wire::machine::{
-    ApplyConfigurationRequest, EventsRequest, ListRequest, LogsRequest, ReadRequest, RebootRequest, ServiceStopRequest,
-    machine_service_client::MachineServiceClient,
+    ApplyConfigurationRequest, EventsRequest, ListRequest, LogsRequest, MetaDeleteRequest, MetaWriteRequest, ReadRequest, RebootRequest,
+    ResetRequest, ServiceStopRequest, machine_service_client::MachineServiceClient,
 };
 use wire::{
     cosi::{CreateRequest, GetRequest, state_client::StateClient},
@@ -16,7 +16,7 @@ use wire::{
 
 use super::*;
 use crate::{
-    node::{ApplyOutcome, Command},
+    node::{ApplyOutcome, Command, PartitionStatus},
     sequence::{Kind, Locked},
 };
 
@@ -171,6 +171,65 @@ async fn power_and_configuration_reach_the_main_loop() {
     });
     let message = answer.expect("applied").into_inner().messages.remove(0);
     assert_eq!((message.mode_details.as_str(), message.warnings.len(), message.mode), ("done", 1, 2));
+}
+
+#[tokio::test]
+async fn meta_is_for_those_who_may_write_it() {
+    let mut api = start();
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(file.path(), layout::meta::factory_image().expect("an image")).expect("written");
+    let write = |key, value: &[u8]| MetaWriteRequest { key, value: value.to_vec() };
+    let refused = api.client.meta_write(with_role("os:admin", write(10, b"a"))).await.expect_err("no disk");
+    assert_eq!(refused.code(), Code::FailedPrecondition, "{refused}");
+    let meta = PartitionStatus { label: "META".into(), device: file.path().into(), ..PartitionStatus::default() };
+    api.sources.node.disk.send_modify(|disk| disk.partitions = vec![meta]);
+    for (role, key, length, wanted) in [
+        ("os:operator", 10, 1, Code::PermissionDenied),
+        ("os:reader", 10, 1, Code::PermissionDenied),
+        ("os:meta:writer", 10, 1, Code::Ok),
+        ("os:admin", 255, 0, Code::Ok),
+        ("os:admin", 256, 1, Code::InvalidArgument),
+        ("os:admin", 12, layout::meta::MAX_VALUE + 1, Code::ResourceExhausted),
+        ("os:admin", 12, layout::meta::MAX_VALUE, Code::Ok),
+        ("os:admin", 13, layout::meta::MAX_VALUE, Code::Ok),
+        ("os:admin", 14, layout::meta::MAX_VALUE, Code::Ok),
+        ("os:admin", 15, layout::meta::MAX_VALUE, Code::ResourceExhausted),
+    ] {
+        let answer = api.client.meta_write(with_role(role, write(key, &vec![b'x'; length]))).await;
+        assert_eq!(answer.err().map_or(Code::Ok, |status| status.code()), wanted, "{role}, key {key}, {length} bytes");
+    }
+    let mut state = StateClient::new(api.channel.clone());
+    let get = GetRequest { namespace: "runtime".into(), r#type: "MetaKeys.runtime.talos.dev".into(), id: "0x0a".into(), options: None };
+    let found = state.get(with_role("os:reader", get)).await.expect("found").into_inner().resource.expect("a resource");
+    assert_eq!(found.spec.expect("a spec").yaml_spec, "value: x\n");
+    for (role, key, wanted) in [
+        ("os:operator", 10, Code::PermissionDenied),
+        ("os:meta:writer", 10, Code::Ok),
+        ("os:admin", 10, Code::NotFound),
+        ("os:admin", 1000, Code::InvalidArgument),
+    ] {
+        let answer = api.client.meta_delete(with_role(role, MetaDeleteRequest { key })).await;
+        assert_eq!(answer.err().map_or(Code::Ok, |status| status.code()), wanted, "{role}, key {key}");
+    }
+}
+
+#[tokio::test]
+async fn a_reset_is_for_the_administrator_and_checked_first() {
+    let mut api = start();
+    let disk = |mode, disk: &str| ResetRequest { mode, user_disks_to_wipe: vec![disk.into()], ..ResetRequest::default() };
+    for (role, request, wanted) in [
+        ("os:operator", ResetRequest::default(), Code::PermissionDenied),
+        ("os:reader", ResetRequest::default(), Code::PermissionDenied),
+        ("os:admin", ResetRequest { mode: 2, ..ResetRequest::default() }, Code::InvalidArgument),
+        ("os:admin", disk(1, "/dev/null"), Code::InvalidArgument),
+        ("os:admin", disk(2, "/dev/null"), Code::NotFound),
+        // This program is tested on a machine that was not booted from an image.
+        ("os:admin", ResetRequest::default(), Code::FailedPrecondition),
+    ] {
+        let refused = api.client.reset(with_role(role, request.clone())).await.expect_err("refused");
+        assert_eq!(refused.code(), wanted, "{role}, {request:?}: {refused}");
+    }
+    assert!(api.commands.try_recv().is_err(), "something was ordered");
 }
 
 #[tokio::test]

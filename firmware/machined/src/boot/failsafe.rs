@@ -67,7 +67,7 @@ pub fn fatal(cause: &str) -> ! {
         thread::sleep(Duration::from_secs(1));
     }
     kill_everybody(Duration::from_secs(1));
-    for busy in unmount_disks() {
+    for busy in unmount_disks(true) {
         say(&busy);
     }
     go_down(power::restart)
@@ -109,8 +109,9 @@ fn others() -> Option<usize> {
     Some(alive.count())
 }
 
-/// Unmounts everything that comes from a device but the root, newest first; gives what stayed, for people.
-pub fn unmount_disks() -> Vec<String> {
+/// Unmounts everything that comes from a device but the root, newest first; gives what stayed, for people. `let_go` takes what is busy
+/// to the last out of the tree all the same.
+pub fn unmount_disks(let_go: bool) -> Vec<String> {
     let mut left = Vec::new();
     for round in 0..UNMOUNT_ROUNDS {
         left.clear();
@@ -123,7 +124,7 @@ pub fn unmount_disks() -> Vec<String> {
                 continue;
             }
             // The last round lets go of what is busy: open files stay usable, and the sync that follows writes them out.
-            if let Err(error) = mount::unmount(&entry.target, round + 1 == UNMOUNT_ROUNDS) {
+            if let Err(error) = mount::unmount(&entry.target, let_go && round + 1 == UNMOUNT_ROUNDS) {
                 left.push(daemon::report(&error).to_string());
             }
         }

@@ -19,13 +19,13 @@ use super::{
 use crate::{
     disk::Looking,
     node::Command,
-    sequence::{Kind, Request, phases::Halt},
+    sequence::{Ending, Kind, Request, phases::Halt},
 };
 
 /// How often the time is saved for the next boot's clock floor.
 const SAVE_CLOCK: Duration = Duration::from_secs(30 * 60);
 
-/// Boots, then serves commands until one of them ends the machine; gives the sequence that did.
+/// Boots, then serves commands until one of them ends the machine; gives how.
 ///
 /// # Errors
 /// [`InitError`]: PID 1 cannot go on.
@@ -34,7 +34,7 @@ pub async fn run(
     looking: Looking,
     mut commands: mpsc::Receiver<Command>,
     mut pings: mpsc::Receiver<Ping>,
-) -> Result<Kind, InitError> {
+) -> Result<Ending, InitError> {
     let node = &machine.node;
     process::start_reaper(&node.tasks, node.stop.clone())?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(|source| InitError::Signals { source })?;
@@ -46,10 +46,10 @@ pub async fn run(
     loop {
         tokio::select! {
             ended = sequencer.ended() => match ended {
-                Ended { kind, result: Ok(()), .. } if kind.goes_down() => return Ok(kind),
-                Ended { kind: Kind::Initialize, result: Ok(()), idle: true } => begin(&mut sequencer, Kind::Boot),
+                Ended { kind, ending, result: Ok(()), .. } if kind.goes_down() => return Ok(ending),
+                Ended { kind: Kind::Initialize, result: Ok(()), idle: true, .. } => begin(&mut sequencer, Kind::Boot),
                 Ended { result: Err(Halt::Failed(failed)), .. } => return Err(InitError::Phase(failed)),
-                Ended { kind, result: Err(Halt::Canceled), idle: true } => return Err(InitError::Lost { kind }),
+                Ended { kind, result: Err(Halt::Canceled), idle: true, .. } => return Err(InitError::Lost { kind }),
                 Ended { .. } => {}
             },
             command = commands.recv() => match command {
@@ -70,7 +70,7 @@ pub async fn run(
             ping = pings.recv() => answer(ping),
             _ = interrupt.recv() => {
                 log::warn!(target: "machined", "Ctrl-Alt-Del: restarting");
-                let request = Request { kind: Kind::Reboot, actor: String::new(), force: true };
+                let request = Request { force: true, ..Request::of(Kind::Reboot) };
                 // Taking over is never refused.
                 let _ = sequencer.request(request, true);
             }
@@ -87,7 +87,7 @@ pub async fn run(
 /// A sequence that nobody has to ask for, while none runs.
 fn begin(sequencer: &mut Sequencer, kind: Kind) {
     // Nothing runs that could refuse it.
-    let _ = sequencer.request(Request { kind, actor: String::new(), force: false }, false);
+    let _ = sequencer.request(Request::of(kind), false);
 }
 
 fn answer(ping: Option<Ping>) {

@@ -3,7 +3,7 @@
 //! - [`init`]: the outermost frame: whatever goes wrong inside ends in [`failsafe`], never in a kernel panic.
 //! - `mainloop`: commands, signals, health; ends when the machine goes down.
 //! - `sequencer`: runs one [`crate::sequence`] at a time: `initialize`, then `start` (the boot sequence), at last
-//!   `shutdown` (the way down, bounded at each step).
+//!   `shutdown` (the way down, bounded at each step) or `reset` (the same, with what is wiped on it).
 //! - [`setup`], [`groups`], [`facts`], [`sinks`], [`readiness`], [`health`]: what these are made of.
 
 pub mod facts;
@@ -13,6 +13,7 @@ pub mod health;
 mod initialize;
 mod mainloop;
 pub mod readiness;
+mod reset;
 mod sequencer;
 pub mod setup;
 mod shutdown;
@@ -37,7 +38,7 @@ use crate::{
     events::Events,
     logs::Logs,
     node::{Command, Node},
-    sequence::{Kind, phases},
+    sequence::{Ending, Kind, phases},
     services::Supervisor,
 };
 use facts::{CommandLine, RELEASE_FILE, Release};
@@ -78,7 +79,7 @@ pub enum InitError {
 /// Runs the node until it goes down. For PID 1 only: it never returns.
 pub fn init() -> ! {
     let ended = catch_unwind(AssertUnwindSafe(|| match live() {
-        Ok(last) => shutdown::finish(last),
+        Ok(ending) => shutdown::finish(ending),
         Err(error) => {
             let cause: &dyn Error = &error;
             failsafe::fatal(&daemon::report(cause).to_string())
@@ -91,7 +92,7 @@ pub fn init() -> ! {
 }
 
 /// Everything between the kernel's start of PID 1 and the decision to go down.
-fn live() -> Result<Kind, InitError> {
+fn live() -> Result<Ending, InitError> {
     setup::first_mounts()?;
     // Leaked on purpose: dropping a runtime waits for its blocking threads, and one that hangs must not keep PID 1
     // from going down.

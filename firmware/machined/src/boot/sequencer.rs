@@ -10,12 +10,12 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use wire::common::Code;
 
-use super::{Machine, initialize, shutdown, start};
+use super::{Machine, initialize, reset, shutdown, start};
 use crate::{
     disk::Looking,
     events,
     sequence::{
-        Control, Decision, Kind, Locked, Request,
+        Control, Decision, Ending, Kind, Locked, Request,
         phases::{self, Halt, Phase, Progress},
     },
 };
@@ -35,6 +35,7 @@ pub struct Sequencer {
 /// The sequence that runs.
 struct Job {
     kind: Kind,
+    ending: Ending,
     actor: Arc<str>,
     halt: CancellationToken,
     /// When it is given up, once it was told to halt.
@@ -46,6 +47,8 @@ struct Job {
 pub struct Ended {
     /// Which.
     pub kind: Kind,
+    /// What becomes of the machine now, when it goes down.
+    pub ending: Ending,
     /// How.
     pub result: Result<(), Halt>,
     /// Nothing has replaced it.
@@ -94,7 +97,7 @@ impl Sequencer {
                 Err(Halt::Canceled)
             }
         };
-        let (kind, actor) = (job.kind, Arc::clone(&job.actor));
+        let (kind, ending, actor) = (job.kind, job.ending, Arc::clone(&job.actor));
         self.job = None;
         self.say_end(kind, &actor, &result);
         let next = self.control.ended();
@@ -102,18 +105,18 @@ impl Sequencer {
         if let Some(next) = next {
             self.start(next);
         }
-        Ended { kind, result, idle }
+        Ended { kind, ending, result, idle }
     }
 
     fn start(&mut self, request: Request) {
-        let (kind, actor) = (request.kind, Arc::<str>::from(request.actor.as_str()));
+        let (kind, ending, actor) = (request.kind, request.ending(), Arc::<str>::from(request.actor.as_str()));
         self.say_start(kind, &actor, request.force);
         let phases = self.phases(&request);
         let halt = CancellationToken::new();
         let (machine, word, who) = (Arc::clone(&self.machine), halt.clone(), Arc::clone(&actor));
         // Not among the node's tasks: the way down waits for those.
         let handle = tokio::spawn(async move { phases::run(phases, &|progress| tell(&machine, kind, &who, &progress), &word).await });
-        self.job = Some(Job { kind, actor, halt, until: None, handle });
+        self.job = Some(Job { kind, ending, actor, halt, until: None, handle });
     }
 
     fn phases(&mut self, request: &Request) -> Vec<Phase> {
@@ -121,8 +124,9 @@ impl Sequencer {
             Kind::Initialize => self.looking.take().map(|looking| initialize::list(&self.machine, looking)).unwrap_or_default(),
             Kind::Boot => start::list(&self.machine),
             Kind::Reboot | Kind::Shutdown => shutdown::list(&self.machine, request),
+            Kind::Reset => reset::list(&self.machine, request),
             // Nobody asks for them: this version has no handler that does.
-            Kind::Install | Kind::Upgrade | Kind::StageUpgrade | Kind::MaintenanceUpgrade | Kind::Reset => Vec::new(),
+            Kind::Install | Kind::Upgrade | Kind::StageUpgrade | Kind::MaintenanceUpgrade => Vec::new(),
         }
     }
 

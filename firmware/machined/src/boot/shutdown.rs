@@ -14,7 +14,7 @@ use tokio::time::timeout;
 
 use super::{Machine, failsafe, setup};
 use crate::sequence::{
-    Kind, Request,
+    Ending, Request,
     phases::{OnError, Phase, Step},
 };
 
@@ -28,20 +28,21 @@ const TASKS: Duration = Duration::from_secs(5);
 const PROCESSES: Duration = Duration::from_secs(3);
 /// From the request to a restart that asks nobody any more.
 const ALL: Duration = Duration::from_secs(180);
+/// The same when something has to be wiped, which takes as long as the medium does. As long as clients wait.
+const ALL_WIPED: Duration = Duration::from_secs(30 * 60);
 
 /// Everything that needs the runtime: services, tasks.
 pub fn list(machine: &Arc<Machine>, request: &Request) -> Vec<Phase> {
-    let limit = if request.force { SERVICES_FORCED } else { SERVICES };
-    vec![
-        Phase::new("stopServices", vec![stop_services(machine, limit, request.actor.clone())]),
-        Phase::new("stopEverything", vec![stop_tasks(machine)]),
-    ]
+    vec![Phase::new("stopServices", vec![stop_services(machine, request)]), Phase::new("stopEverything", vec![stop_tasks(machine)])]
 }
 
-fn stop_services(machine: &Arc<Machine>, limit: Duration, actor: String) -> Step {
-    let machine = Arc::clone(machine);
+/// From here on the way down is bounded.
+pub fn stop_services(machine: &Arc<Machine>, request: &Request) -> Step {
+    let (machine, actor) = (Arc::clone(machine), request.actor.clone());
+    let limit = if request.force { SERVICES_FORCED } else { SERVICES };
+    let all = if request.reset.is_some() { ALL_WIPED } else { ALL };
     Step::new("stopAllServices", OnError::Report, async move {
-        last_word();
+        last_word(all);
         let supervisor = machine.supervisor.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(supervisor) = supervisor else { return Ok(()) };
         let stopped = timeout(limit, supervisor.stop_all(&actor)).await;
@@ -49,7 +50,7 @@ fn stop_services(machine: &Arc<Machine>, limit: Duration, actor: String) -> Step
     })
 }
 
-fn stop_tasks(machine: &Arc<Machine>) -> Step {
+pub fn stop_tasks(machine: &Arc<Machine>) -> Step {
     let machine = Arc::clone(machine);
     Step::new("stopEverything", OnError::Report, async move {
         if let Err(error) = setup::save_clock() {
@@ -63,13 +64,13 @@ fn stop_tasks(machine: &Arc<Machine>) -> Step {
 }
 
 /// A way down that hangs ends in a restart all the same, watchdog or not. One is enough, however often it begins anew.
-fn last_word() {
+fn last_word(limit: Duration) {
     static SAID: AtomicBool = AtomicBool::new(false);
     if SAID.swap(true, Ordering::Relaxed) {
         return;
     }
-    let started = thread::Builder::new().name("last-word".into()).stack_size(64 * 1024).spawn(|| {
-        thread::sleep(ALL);
+    let started = thread::Builder::new().name("last-word".into()).stack_size(64 * 1024).spawn(move || {
+        thread::sleep(limit);
         drop(power::restart());
     });
     if let Err(error) = started {
@@ -77,15 +78,21 @@ fn last_word() {
     }
 }
 
-/// Everything after the runtime: what is left of processes, file systems, the machine itself.
-pub fn finish(last: Kind) -> ! {
+/// What is left of processes is ended, and everything is unmounted that comes from a device; gives what stayed, for people.
+pub fn unmount_all() -> Vec<String> {
     failsafe::kill_everybody(PROCESSES);
-    for busy in failsafe::unmount_disks() {
+    failsafe::unmount_disks(false)
+}
+
+/// Everything after the runtime: what is left of processes, file systems, the machine itself.
+pub fn finish(ending: Ending) -> ! {
+    failsafe::kill_everybody(PROCESSES);
+    for busy in failsafe::unmount_disks(true) {
         failsafe::say(&busy);
     }
-    let (text, act): (_, fn() -> power::PowerError) = match last {
-        Kind::Shutdown => ("switching off now", power::power_off),
-        _ => ("restarting now", power::restart),
+    let (text, act): (_, fn() -> power::PowerError) = match ending {
+        Ending::PowerOff => ("switching off now", power::power_off),
+        Ending::Restart => ("restarting now", power::restart),
     };
     failsafe::say(&format!("phase unmount: done; {text}, after {} s", clock::since_boot().as_secs()));
     failsafe::go_down(act)

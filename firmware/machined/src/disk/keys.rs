@@ -1,4 +1,4 @@
-//! The API's 8-bit META keys, on the published system disk.
+//! The API's 8-bit META keys, on the published system disk. What is there is read from `node.meta`.
 
 use std::path::PathBuf;
 
@@ -9,7 +9,7 @@ use layout::{
 };
 use linux::block::{Access, Device, DeviceError};
 
-use crate::node::DiskStatus;
+use crate::node::{DiskStatus, MetaStatus, Node};
 
 /// META's keys could not be read or changed.
 #[derive(Debug, thiserror::Error)]
@@ -25,6 +25,34 @@ pub enum KeysError {
     Encode { key: u8, source: MetaError },
     #[error("META on {node} reads back differently from what was written")]
     Differs { node: PathBuf },
+}
+
+/// Sets a key and publishes it; durable when this returns. Blocks.
+///
+/// # Errors
+/// [`KeysError`]; the old value is still there unless everything reached the disk.
+pub fn write(node: &Node, key: u8, value: Vec<u8>) -> Result<(), KeysError> {
+    let mut keys = Keys::open(&node.disk.borrow().clone())?;
+    keys.set(key, value)?;
+    publish(node, &keys);
+    Ok(())
+}
+
+/// Removes a key and says whether it was there. Blocks.
+///
+/// # Errors
+/// [`KeysError`]; as for [`write`].
+pub fn delete(node: &Node, key: u8) -> Result<bool, KeysError> {
+    let mut keys = Keys::open(&node.disk.borrow().clone())?;
+    let was_there = keys.delete(key)?;
+    publish(node, &keys);
+    Ok(was_there)
+}
+
+/// While the store is locked: whoever changes it next publishes later.
+fn publish(node: &Node, keys: &Keys) {
+    let all = keys.store.meta.keys().map(|(key, value)| (key, value.to_vec())).collect();
+    node.meta.send_replace(MetaStatus { loaded: true, keys: all });
 }
 
 /// The open store. Calls block: use them on a thread that may. The partition is locked while this lives.
@@ -130,6 +158,40 @@ mod tests {
         drop(keys);
         let keys = Keys::open(&disk).expect("opens");
         assert_eq!((keys.get(6), keys.get(10)), (Some(&[2u8; 10][..]), None));
+    }
+
+    #[test]
+    fn what_is_written_is_published() {
+        let (_file, disk) = disk(&meta::factory_image().expect("an image"));
+        let (node, _commands) = Node::new();
+        node.disk.send_replace(disk.clone());
+        write(&node, 10, b"a: 1".to_vec()).expect("stored");
+        assert_eq!(node.meta.borrow().get(10), Some(&b"a: 1"[..]));
+        assert!(!format!("{:?}", node.meta.borrow()).contains("97"), "a value is shown");
+        assert!(matches!(write(&node, 11, vec![0; meta::MAX_VALUE + 1]), Err(KeysError::Encode { .. })));
+        assert!(delete(&node, 10).expect("stored") && !delete(&node, 10).expect("nothing to do"));
+        assert!(node.meta.borrow().loaded && node.meta.borrow().keys.is_empty());
+        assert_eq!(Keys::open(&disk).expect("opens").get(10), None);
+    }
+
+    /// Whatever was acknowledged is there after a cut in a later write, whatever that one left behind.
+    #[test]
+    fn a_cut_write_keeps_what_was_acknowledged() {
+        let (file, disk) = disk(&meta::factory_image().expect("an image"));
+        let mut keys = Keys::open(&disk).expect("opens");
+        keys.set(12, b"first".to_vec()).expect("stored");
+        let before = std::fs::read(file.path()).expect("read");
+        keys.set(12, vec![b'x'; 9000]).expect("stored");
+        keys.set(13, vec![]).expect("stored");
+        drop(keys);
+        let after = std::fs::read(file.path()).expect("read");
+        for cut in (0..after.len()).step_by(512).filter(|at| before[*at..*at + 512] != after[*at..*at + 512]) {
+            let mut torn = before.clone();
+            torn[..cut].copy_from_slice(&after[..cut]);
+            std::fs::write(file.path(), &torn).expect("written");
+            let keys = Keys::open(&disk).expect("opens");
+            assert!(keys.get(12).is_some_and(|value| value == b"first" || value.len() == 9000), "cut at {cut}");
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::{cell::Cell, path::PathBuf};
 
 use layout::{Range, SectorSize};
-use linux::block::{Device, DeviceError, Outline, Part, Sysfs, partitions};
+use linux::block::{Access, Device, DeviceError, Outline, Part, Sysfs, partitions};
 
 use super::{find, length, provision::StepError};
 
@@ -34,6 +34,18 @@ pub trait Medium {
     /// # Errors
     /// [`DeviceError`].
     fn write(&self, offset: u64, bytes: &[u8]) -> Result<(), DeviceError>;
+    /// Makes whole sectors read as zeros; durable after [`Self::flush`].
+    ///
+    /// # Errors
+    /// [`DeviceError`].
+    fn zero(&self, range: Range) -> Result<(), DeviceError>;
+    /// Gives the blocks of whole sectors back to the device; says whether it takes them.
+    ///
+    /// # Errors
+    /// [`DeviceError`].
+    fn discard(&self, range: Range) -> Result<bool, DeviceError>;
+    /// Whether a file system or anybody else holds the partition of that number.
+    fn in_use(&self, number: u32) -> bool;
     /// Waits until everything written is on the medium.
     ///
     /// # Errors
@@ -87,6 +99,19 @@ impl Medium for WholeDisk {
 
     fn write(&self, offset: u64, bytes: &[u8]) -> Result<(), DeviceError> {
         self.device.write(offset, bytes)
+    }
+
+    fn zero(&self, range: Range) -> Result<(), DeviceError> {
+        self.device.zero(range.start, range.length)
+    }
+
+    fn discard(&self, range: Range) -> Result<bool, DeviceError> {
+        self.device.discard(range.start, range.length)
+    }
+
+    fn in_use(&self, number: u32) -> bool {
+        // The kernel grants one that nobody holds, mounted anywhere or not.
+        self.part(number).is_some_and(|part| Device::open(&part.node, Access::Own).is_err())
     }
 
     fn flush(&self) -> Result<(), DeviceError> {

@@ -3,34 +3,38 @@
 //! Both run once while booting: [`look`] finds the disk that the node booted from ([`find`]) and reads its tables; [`bring_up`] reads
 //! META, lets `layout::plan` decide, carries the decision out ([`provision`]) and publishes `node.disk`.
 //!
+//! - [`System`]: the judgement and what it leads to, on any [`medium`];
 //! - [`find`]: from the root's mapping down to the disk; what the loader says; other disks with the same root;
 //! - [`medium`]: the whole disk as bytes, and what the kernel does with partitions, as traits: tests cut the power
 //!   after each write;
 //! - [`store`]: META in place: read, replaced, mended;
 //! - [`table`]: the partition table, written so that every prefix leaves a valid one;
 //! - [`provision`]: first boot, whole or resumed;
+//! - [`reset`]: what a reset wipes, and how; [`user`]: other disks that it wipes;
 //! - [`volumes`]: mounts, and what is published;
 //! - [`keys`]: the API's 8-bit META keys;
 //! - [`scrub`]: reads the blocks of the root that boot did not.
 //!
-//! **Absent on purpose:** growing or formatting anything after first boot; names built from a disk's name and a number.
+//! **Absent on purpose:** growing anything, or formatting it after first boot without a reset's record; names built from a disk's name and a number.
 
 pub mod find;
 pub mod keys;
 pub mod medium;
 pub mod provision;
+pub mod reset;
 pub mod scrub;
 pub mod store;
+mod system;
 pub mod table;
+pub mod user;
 pub mod volumes;
 
 use std::{sync::Arc, time::Duration};
 
 use layout::{
-    Arch, Range, SectorSize, Uuid,
-    meta::{Found, Store},
-    plan::{self, Care, Decision, Facts, LoaderDisk},
-    spec::{PartitionSet, STATE},
+    Arch, Range, SectorSize,
+    plan::{LoaderDisk, Wanted},
+    spec::PartitionSet,
     table::Tables,
 };
 use linux::block::{Access, Device, DeviceError, DiskFault};
@@ -41,8 +45,11 @@ use tokio::{
     task::{JoinError, JoinHandle},
 };
 
+pub use system::{Outcome, System};
+
 use crate::{
-    node::{DiskStatus, Node},
+    node::{Command, DiskStatus, MetaStatus, Node},
+    sequence::{self, Kind},
     services,
 };
 use find::Booted;
@@ -76,6 +83,8 @@ pub enum DiskError {
     Architecture,
     #[error("set up disk {name}")]
     Provision { name: String, source: Box<provision::StepError> },
+    #[error("reset disk {name}")]
+    Reset { name: String, source: Box<provision::StepError> },
     #[error("the task that sets up the disk ended early")]
     Task { source: tokio::task::JoinError },
 }
@@ -203,7 +212,42 @@ fn run(node: &Node, looked: Looked, mounter: &dyn Mounter, runtime: &Handle) -> 
     let system = System { set: &set, arch, booted: &booted, warn: &|text| warning(node, text), told: &told };
     let outcome = system.bring_up(&disk, &tables, mounter).map_err(|source| DiskError::Provision { name, source: Box::new(source) })?;
     tell(node, &outcome);
+    if let Some(restart) = outcome.gone {
+        go_down(node, if restart { Kind::Reboot } else { Kind::Shutdown });
+    }
     Ok(())
+}
+
+/// Whether the system disk can be reset so; writes nothing. Blocks.
+///
+/// # Errors
+/// [`DiskError`]: why not.
+pub fn check_reset(wanted: &Wanted) -> Result<(), DiskError> {
+    let Looked { booted, set, arch, disk, tables } = find_system_disk()?;
+    let system = System { set: &set, arch, booted: &booted, warn: &|_| (), told: &|_| false };
+    let name = booted.disk.name.clone();
+    system.check_reset(&disk, &tables, wanted).map_err(|source| DiskError::Reset { name, source: Box::new(source) })
+}
+
+/// Resets the system disk, from which nothing is mounted any more but the root. Blocks.
+///
+/// # Errors
+/// [`DiskError`]; before anything is wiped, or the next boot goes on with it.
+pub fn reset(node: &Node, wanted: &Wanted) -> Result<reset::Done, DiskError> {
+    let Looked { booted, set, arch, disk, tables } = find_system_disk()?;
+    let system = System { set: &set, arch, booted: &booted, warn: &|text| warning(node, text), told: &|_| false };
+    let name = booted.disk.name.clone();
+    system.reset(&disk, &tables, wanted).map_err(|source| DiskError::Reset { name, source: Box::new(source) })
+}
+
+/// The disk of this system is wiped: nothing is left that could be configured.
+fn go_down(node: &Node, kind: Kind) {
+    let request = sequence::Request { force: true, ..sequence::Request::of(kind) };
+    // The events tell what becomes of it.
+    let (reply, _) = oneshot::channel();
+    if node.commands.blocking_send(Command::Sequence { request, take_over: true, reply }).is_err() {
+        warn!("disk: the node goes down already");
+    }
 }
 
 /// Lets the API come up and answer whoever waits for it: mounting a large volume takes a processor and the disk.
@@ -219,6 +263,16 @@ fn tell(node: &Node, outcome: &Outcome) {
         status.state_lost = outcome.state_lost;
         status.settled = true;
     });
+    if let Some(keys) = &outcome.keys {
+        // Once: from then on it is told by whoever changes them, maybe before this is told for the second time.
+        node.meta.send_if_modified(|meta| {
+            let first = !meta.loaded;
+            if first {
+                *meta = MetaStatus { loaded: true, keys: keys.clone() };
+            }
+            first
+        });
+    }
 }
 
 fn warning(node: &Node, text: String) {
@@ -229,132 +283,6 @@ fn warning(node: &Node, text: String) {
 fn partition_set() -> Result<PartitionSet, DiskError> {
     let text = std::fs::read(PARTITIONS).map_err(|source| DiskError::Partitions { source })?;
     serde_json::from_slice(&text).map_err(|source| DiskError::PartitionSet { source })
-}
-
-/// What came out, for `node.disk`.
-#[derive(Debug, Default)]
-pub struct Outcome {
-    /// The partitions as they are now.
-    pub partitions: Vec<crate::node::PartitionStatus>,
-    /// What people must be told.
-    pub problems: Vec<String>,
-    /// STATE existed, or may have, but cannot be used.
-    pub state_lost: bool,
-}
-
-/// The booted system as far as its disk goes.
-pub struct System<'a> {
-    /// The image's partitions.
-    pub set: &'a PartitionSet,
-    /// The image's architecture.
-    pub arch: Arch,
-    /// How it was booted.
-    pub booted: &'a Booted,
-    /// Takes warnings for people.
-    pub warn: &'a dyn Fn(String),
-    /// Told as soon as it is known what became of STATE; says whether the rest is to be mounted.
-    pub told: &'a dyn Fn(&Outcome) -> bool,
-}
-
-impl System<'_> {
-    /// Judges the disk by its tables, carries out the decision and says what came out.
-    ///
-    /// # Errors
-    /// [`provision::StepError`]: the step that failed; everything up to it can be resumed.
-    pub fn bring_up(&self, disk: &dyn Medium, tables: &Tables, mounter: &dyn Mounter) -> Result<Outcome, provision::StepError> {
-        let facts = Facts {
-            set: self.set,
-            arch: self.arch,
-            disk_size: disk.size(),
-            sector: disk.sector(),
-            tables,
-            root: self.booted.root,
-            twins: &self.booted.twins,
-            loader: &self.booted.loader,
-        };
-        let located = match plan::locate(&facts) {
-            Ok(located) => located,
-            Err(reason) => return Ok(self.refused(tables, reason.to_string(), true)),
-        };
-        let mut meta = store::MetaPlace::new(disk, located.meta);
-        let found = meta.read()?;
-        match plan::decide(&facts, &found, &mut Uuid::new_v4) {
-            Decision::Refuse { reason, state_lost } => Ok(self.refused(tables, reason.to_string(), state_lost)),
-            Decision::Run { care, problems } => {
-                let store = self.mend_meta(&mut meta, found)?;
-                self.care(disk, tables, care)?;
-                let set_up = store.is_some();
-                let mut outcome = Outcome { partitions: volumes::list(self.set, located.table, disk), ..Outcome::default() };
-                outcome.problems = problems.iter().map(ToString::to_string).collect();
-                for problem in &outcome.problems {
-                    (self.warn)(problem.clone());
-                }
-                info!("disk: {} is set up{}", self.booted.disk.name, if set_up { "" } else { " as far as its table says" });
-                self.mount(mounter, &mut outcome);
-                Ok(outcome)
-            }
-            Decision::Provision(record) => {
-                info!("disk: first boot: setting up {}", self.booted.disk.name);
-                self.provision(disk, mounter, tables, meta, found, record)
-            }
-            Decision::Resume(record) => {
-                (self.warn)("first boot was interrupted; it is resumed from its record".to_owned());
-                self.provision(disk, mounter, tables, meta, found, record)
-            }
-        }
-    }
-
-    fn provision(
-        &self,
-        disk: &dyn Medium,
-        mounter: &dyn Mounter,
-        tables: &Tables,
-        mut meta: store::MetaPlace<'_>,
-        found: Found,
-        record: layout::meta::Record,
-    ) -> Result<Outcome, provision::StepError> {
-        let Some(store) = self.mend_meta(&mut meta, found)? else {
-            return Err(provision::StepError::NoMeta);
-        };
-        let table = provision::Provision { disk, mounter, tables, record }.run(&mut meta, store, self.set)?;
-        let mut outcome = Outcome { partitions: volumes::list(self.set, &table, disk), ..Outcome::default() };
-        self.mount(mounter, &mut outcome);
-        Ok(outcome)
-    }
-
-    /// STATE first: the configuration is on it, and the rest of boot waits for that.
-    fn mount(&self, mounter: &dyn Mounter, outcome: &mut Outcome) {
-        volumes::mount(self.set, mounter, outcome, self.warn, |label| label == STATE);
-        if (self.told)(outcome) {
-            volumes::mount(self.set, mounter, outcome, self.warn, |label| label != STATE);
-        }
-    }
-
-    /// Brings both copies of META in step; `None` when neither is good.
-    fn mend_meta(&self, meta: &mut store::MetaPlace<'_>, found: Found) -> Result<Option<Store>, provision::StepError> {
-        let Found::Valid(mut store) = found else { return Ok(None) };
-        if let Some(damage) = &store.damaged {
-            (self.warn)(format!("one copy of META was damaged ({damage}) and is written again from the other"));
-        }
-        meta.repair(&mut store)?;
-        Ok(Some(store))
-    }
-
-    fn care(&self, disk: &dyn Medium, tables: &Tables, care: Care) -> Result<(), provision::StepError> {
-        let text = match care {
-            Care::None => return Ok(()),
-            Care::RepairPrimary => "the primary partition table was damaged and is written again from the backup",
-            Care::RepairBackup => "the backup partition table was damaged and is written again from the primary",
-        };
-        (self.warn)(format!("{text} ({})", table::describe(tables)));
-        table::repair(disk, tables)
-    }
-
-    fn refused(&self, tables: &Tables, reason: String, state_lost: bool) -> Outcome {
-        (self.warn)(reason.clone());
-        let partitions = tables.table().map(|table| volumes::list_plain(self.set, table)).unwrap_or_default();
-        Outcome { partitions, problems: vec![reason], state_lost }
-    }
 }
 
 /// The range as one that can be read at once; META and table regions are far below this.

@@ -1,4 +1,4 @@
-//! First boot: the record, then the table, then exactly the recorded ranges.
+//! First boot: the record, then the table, then exactly the recorded ranges. A reset ends in the same steps, with what it keeps.
 //!
 //! ```text
 //! META: provisioning(record) -> table -> wipe -> partitions -> mkfs -> STATE mounted and synced
@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use layout::{
     Range,
     meta::{Action, Life, MetaError, Record, Recorded, Store},
-    plan,
+    plan::{self, Reason, ResetRefused},
     spec::{PartitionSet, STATE},
     table::{Table, TableError, Tables},
 };
@@ -52,11 +52,17 @@ pub enum StepError {
         found.map_or_else(|| "no place".to_owned(), |range| range.to_string())
     )]
     Shown { number: u32, wanted: Range, found: Option<Range> },
+    #[error("clear {what}")]
+    Clear { what: String, source: DeviceError },
+    #[error("the system disk cannot be reset")]
+    ResetRefused { source: ResetRefused },
+    #[error("the system disk cannot be reset: {reason}")]
+    Refused { reason: Reason },
     #[error("make partition {label}")]
     Volume { label: String, source: VolumeError },
 }
 
-/// A first boot about to be carried out.
+/// A record about to be carried out.
 pub struct Provision<'a> {
     /// The disk.
     pub disk: &'a dyn Medium,
@@ -66,6 +72,10 @@ pub struct Provision<'a> {
     pub tables: &'a Tables,
     /// What is about to be done.
     pub record: Record,
+    /// What META says while it is done.
+    pub open: Life,
+    /// What META says afterwards.
+    pub close: Life,
 }
 
 impl Provision<'_> {
@@ -95,23 +105,22 @@ impl Provision<'_> {
         }
         self.disk.flush().map_err(|source| StepError::Write { what: "new file systems", source })?;
         let mut closed = store.meta.clone();
-        closed.life = Life::Provisioned(self.record.clone());
+        closed.life = self.close.clone();
         let mut store = meta.replace(&store, closed)?;
         // Both copies must say it: if one of them still said "provisioning" and the other one rotted, a later boot would
         // take up first boot again and format what holds data by then.
         meta.repair(&mut store)?;
-        info!("disk: first boot is done");
+        info!("disk: it is set up");
         Ok(table)
     }
 
     /// Writes down what is about to be done, unless that is what META says already.
     fn open_record(&self, meta: &mut MetaPlace<'_>, store: Store) -> Result<Store, StepError> {
-        let life = Life::Provisioning(self.record.clone());
-        if store.meta.life == life {
+        if store.meta.life == self.open {
             return Ok(store);
         }
         let mut open = store.meta.clone();
-        open.life = life;
+        open.life = self.open.clone();
         meta.replace(&store, open)
     }
 

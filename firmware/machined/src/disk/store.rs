@@ -52,6 +52,16 @@ impl<'a> MetaPlace<'a> {
         Ok(next)
     }
 
+    /// The same, with nothing left of what was stored before; both copies say the new when this returns.
+    ///
+    /// # Errors
+    /// [`StepError`]; as [`Self::replace`] until the first copy is written.
+    pub fn replace_all(&mut self, store: &Store, meta: Meta) -> Result<Store, StepError> {
+        let (writes, next) = store.replace_all(meta).map_err(|source| StepError::Meta { source })?;
+        writes.iter().try_for_each(|write| self.put(write))?;
+        Ok(next)
+    }
+
     /// Brings the other copy in step with the newest: it is damaged, or tells of an earlier life of the disk.
     ///
     /// # Errors

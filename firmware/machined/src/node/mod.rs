@@ -28,6 +28,8 @@ pub struct Node {
     pub disk: watch::Sender<DiskStatus>,
     /// Who the node is: written by `identity`.
     pub identity: watch::Sender<IdentityStatus>,
+    /// META's keys: written by `disk`, when it is brought up and by [`crate::disk::keys`].
+    pub meta: watch::Sender<MetaStatus>,
     /// Links, addresses, resolvers, host name: written by `net`.
     pub network: watch::Sender<NetworkStatus>,
     /// The sequence that runs: written by `boot::sequencer`, but for `maintenance`, which its step writes.
@@ -69,6 +71,7 @@ impl Node {
             boot: watch::Sender::default(),
             disk: watch::Sender::default(),
             identity: watch::Sender::default(),
+            meta: watch::Sender::default(),
             network: watch::Sender::default(),
             sequence: watch::Sender::default(),
             network_specs: watch::Sender::default(),

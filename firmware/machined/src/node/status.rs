@@ -1,6 +1,7 @@
 //! The subjects themselves, as plain values.
 
 use std::{
+    collections::BTreeMap,
     net::IpAddr,
     path::{Path, PathBuf},
     sync::Arc,
@@ -108,6 +109,30 @@ pub struct IdentityStatus {
     pub id: Option<NodeId>,
     /// It is known whether there is one.
     pub settled: bool,
+}
+
+/// META's keys.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct MetaStatus {
+    /// META could be read.
+    pub loaded: bool,
+    /// Values by key. Some are secrets: not shown by `Debug`.
+    pub keys: BTreeMap<u8, Vec<u8>>,
+}
+
+impl MetaStatus {
+    /// The value of a key.
+    #[must_use]
+    pub fn get(&self, key: u8) -> Option<&[u8]> {
+        self.keys.get(&key).map(Vec::as_slice)
+    }
+}
+
+impl std::fmt::Debug for MetaStatus {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let lengths = self.keys.iter().map(|(key, value)| (key, value.len()));
+        f.debug_struct("MetaStatus").field("loaded", &self.loaded).field("lengths", &lengths.collect::<BTreeMap<_, _>>()).finish()
+    }
 }
 
 /// A partition of the system disk.

@@ -2,7 +2,7 @@
 //!
 //! [`Resources`] is empty until it is first asked for or the API has had its first answers: boot has no time for it.
 //! Then a reconciler a subject writes down what [`crate::node`] says: [`mirror`] drives them, `network`, `runtime`,
-//! `config`, `block`, `cluster` say what becomes of a subject (pure); `specs` does so for what is wanted of the network. [`listener`] drives those that read the kernel when it speaks
+//! `config`, `block`, `cluster`, `meta` say what becomes of a subject (pure); `specs` does so for what is wanted of the network. [`listener`] drives those that read the kernel when it speaks
 //! (`disks`, `modules`); [`kernel`] does so for links, addresses and routes.
 
 mod block;
@@ -12,6 +12,7 @@ mod disks;
 mod firewall;
 mod kernel;
 mod listener;
+mod meta;
 mod mirror;
 mod modules;
 mod network;
@@ -81,6 +82,7 @@ fn fill(runtime: &mut Runtime, node: &Node) -> Result<(), FillError> {
     runtime.add(config::reconciler(node))?;
     runtime.add(block::reconciler(node))?;
     runtime.add(cluster::identity(node))?;
+    runtime.add(meta::reconciler(node))?;
     runtime.add(firewall::reconciler(node))?;
     runtime.add(params::reconciler(node))?;
     runtime.add(time::reconciler(node))?;

@@ -1,6 +1,9 @@
 //! Who runs and who comes next. Pure: the caller does what it says.
 
+use std::sync::Arc;
+
 use super::Kind;
+use crate::disk::reset::Order;
 
 /// What somebody wants to happen.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,6 +14,38 @@ pub struct Request {
     pub actor: String,
     /// Skip what is only polite.
     pub force: bool,
+    /// What a reset does.
+    pub reset: Option<Arc<Order>>,
+}
+
+impl Request {
+    /// A request of nobody in particular.
+    #[must_use]
+    pub const fn of(kind: Kind) -> Self {
+        Self { kind, actor: String::new(), force: false, reset: None }
+    }
+}
+
+/// What becomes of the machine after a sequence that goes down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// It starts again.
+    Restart,
+    /// It is off.
+    PowerOff,
+}
+
+impl Request {
+    /// What becomes of the machine afterwards, when the sequence goes down.
+    #[must_use]
+    pub fn ending(&self) -> Ending {
+        let restart = match self.kind {
+            Kind::Shutdown => false,
+            Kind::Reset => self.reset.as_ref().is_some_and(|order| order.restart),
+            _ => true,
+        };
+        if restart { Ending::Restart } else { Ending::PowerOff }
+    }
 }
 
 /// What is to be done with a request.
@@ -81,7 +116,7 @@ mod tests {
     use super::*;
 
     fn request(kind: Kind) -> Request {
-        Request { kind, actor: kind.to_string(), force: false }
+        Request { actor: kind.to_string(), ..Request::of(kind) }
     }
 
     /// Requests with and without force, `-` for the end of the running one; what each led to.
@@ -110,6 +145,17 @@ mod tests {
         // The one that waits counts as well.
         check(&[("boot", "start boot"), ("shutdown!", "take over"), ("reboot", "locked by shutdown"), ("-", "start shutdown")]);
         check(&[("boot", "start boot"), ("reboot", "take over"), ("reboot", "take over"), ("-", "start reboot"), ("-", "idle")]);
+    }
+
+    #[test]
+    fn what_becomes_of_the_machine() {
+        for (kind, ending) in [(Kind::Reboot, Ending::Restart), (Kind::Shutdown, Ending::PowerOff), (Kind::Upgrade, Ending::Restart)] {
+            assert_eq!(request(kind).ending(), ending);
+        }
+        for (restart, ending) in [(true, Ending::Restart), (false, Ending::PowerOff)] {
+            let order = Order { system: None, user_disks: vec![], restart };
+            assert_eq!(Request { reset: Some(Arc::new(order)), ..request(Kind::Reset) }.ending(), ending);
+        }
     }
 
     proptest! {

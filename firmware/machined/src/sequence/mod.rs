@@ -5,13 +5,13 @@
 //! - [`Status`]: what is told of it; the machine's stage is derived from that ([`Status::stage`]).
 //!
 //! The sequences themselves are in [`crate::boot`]. Rule: the reference, behaviour (a) "How a sequence runs". Absent so
-//! far: install, upgrades and reset, which the tables know already.
+//! far: install and upgrades, which the tables know already.
 
 mod control;
 mod kind;
 pub mod phases;
 mod status;
 
-pub use control::{Control, Decision, Locked, Request};
+pub use control::{Control, Decision, Ending, Locked, Request};
 pub use kind::Kind;
 pub use status::Status;

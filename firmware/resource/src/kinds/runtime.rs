@@ -10,6 +10,8 @@ pub const CMDLINE: &str = "cmdline";
 pub const BOOT_ID: &str = "boot-id";
 /// The only id of [`SecurityStateSpec`].
 pub const SECURITY_STATE: &str = "securitystate";
+/// The only id of [`MetaLoadedSpec`].
+pub const META_LOADED: &str = "meta-loaded";
 /// The only id of [`PlatformMetadataSpec`].
 pub const PLATFORM_METADATA: &str = "platformmetadata";
 
@@ -122,6 +124,18 @@ crate::message! {
         1 boot_id: String = "bootID",
     }
 
+    /// A key of META; its id is the key (`0x0a`).
+    pub struct MetaKeySpec {
+        /// Its value.
+        1 value: String = "value",
+    }
+
+    /// META could be read; not there otherwise.
+    pub struct MetaLoadedSpec {
+        /// It is so.
+        1 done: bool = "done",
+    }
+
     /// A mounted volume.
     pub struct MountStatusSpec {
         /// What is mounted.
@@ -181,6 +195,8 @@ kinds! {
     KernelModuleStatusSpec: "KernelModuleStatuses.runtime.talos.dev" in "runtime", ["module", "modules"],
         ["Type" = "{.type}", "State" = "{.state}"];
     MachineStatusSpec: "MachineStatuses.runtime.talos.dev" in "runtime", [], ["Stage" = "{.stage}", "Ready" = "{.status.ready}"];
+    MetaKeySpec: "MetaKeys.runtime.talos.dev" in "runtime", ["meta"], ["Value" = "{.value}"];
+    MetaLoadedSpec: "MetaLoads.runtime.talos.dev" in "runtime", [], ["Done" = "{.done}"];
     MountStatusSpec: "MountStatuses.runtime.talos.dev" in "runtime", ["mounts"],
         ["Source" = "{.source}", "Target" = "{.target}", "Filesystem Type" = "{.filesystemType}"];
     PlatformMetadataSpec: "PlatformMetadatas.talos.dev" in "runtime", [],

@@ -5,12 +5,13 @@ use std::{
     collections::{BTreeMap, HashMap},
     io,
     path::{Path, PathBuf},
+    rc::Rc,
 };
 
 use layout::{
     Arch, Range, SectorSize, Uuid,
     meta::factory_image,
-    plan::{LoaderDisk, RootPartition},
+    plan::{LoaderDisk, RootPartition, Wanted},
     spec::PartitionSet,
     table::{Copies, Entry, Table},
     verity::VerityTable,
@@ -22,12 +23,14 @@ use crate::disk::{
     find::Booted,
     medium::{Medium, Seen},
     provision::StepError,
+    reset::Done,
     table,
     volumes::{Mounter, VolumeError},
 };
 
 pub const MIB: u64 = 1 << 20;
 const UNIT: u64 = 512;
+const ZEROS: [u8; 512] = [0; 512];
 
 /// A write that the disk took but did not yet put on its medium.
 struct Pending {
@@ -39,7 +42,7 @@ struct Pending {
 pub struct Memory {
     pub size: u64,
     pub sector: SectorSize,
-    medium: RefCell<HashMap<u64, Vec<u8>>>,
+    medium: RefCell<HashMap<u64, Rc<[u8]>>>,
     pending: RefCell<Vec<Pending>>,
     /// Operations until the power goes; `None` for never.
     budget: Cell<Option<u64>>,
@@ -55,6 +58,10 @@ pub struct Memory {
     pub reads: Cell<u64>,
     /// The node goes down while STATE is being mounted.
     pub going_down: Cell<bool>,
+    /// It takes blocks back.
+    pub discards: Cell<bool>,
+    /// Numbers of partitions that somebody holds.
+    pub held: RefCell<Vec<u32>>,
     /// What the medium cannot read any more.
     pub bad: Cell<Option<Range>>,
 }
@@ -83,9 +90,9 @@ pub fn booted(set: &PartitionSet) -> Booted {
 }
 
 impl Memory {
-    /// A disk of which an earlier life used every mebibyte, flashed with the image of `set`.
-    pub fn flashed(set: &PartitionSet, size: u64, sector: SectorSize) -> Self {
-        let disk = Self {
+    /// A disk of zeros.
+    fn empty(size: u64, sector: SectorSize) -> Self {
+        Self {
             size,
             sector,
             medium: RefCell::default(),
@@ -98,8 +105,15 @@ impl Memory {
             formatted: RefCell::default(),
             reads: Cell::default(),
             bad: Cell::default(),
+            discards: Cell::new(true),
+            held: RefCell::default(),
             going_down: Cell::default(),
-        };
+        }
+    }
+
+    /// A disk of which an earlier life used every mebibyte, flashed with the image of `set`.
+    pub fn flashed(set: &PartitionSet, size: u64, sector: SectorSize) -> Self {
+        let disk = Self::empty(size, sector);
         for at in (0..size / MIB * MIB).step_by(1 << 20) {
             disk.put(at, &super_block("OLD"));
         }
@@ -121,12 +135,30 @@ impl Memory {
         disk
     }
 
+    /// The same disk once more, with power.
+    pub fn copy(&self) -> Self {
+        let disk = Self::empty(self.size, self.sector);
+        disk.medium.borrow_mut().clone_from(&self.medium.borrow());
+        disk.discards.set(self.discards.get());
+        disk.restart(0);
+        disk
+    }
+
     /// Puts bytes on the medium, behind the system's back.
     pub fn put(&self, offset: u64, bytes: &[u8]) {
         let mut medium = self.medium.borrow_mut();
         for (unit, chunk) in (offset / UNIT..).zip(bytes.chunks(512)) {
-            let there = medium.entry(unit).or_insert_with(|| vec![0; 512]);
+            if *chunk == ZEROS {
+                medium.remove(&unit);
+                continue;
+            }
+            if chunk.len() == 512 {
+                medium.insert(unit, chunk.into());
+                continue;
+            }
+            let mut there = medium.get(&unit).map_or_else(|| vec![0; 512], |there| there.to_vec());
             there[..chunk.len()].copy_from_slice(chunk);
+            medium.insert(unit, there.into());
         }
     }
 
@@ -159,7 +191,7 @@ impl Memory {
             for (unit, chunk) in (write.offset / UNIT..).zip(write.bytes.chunks(512)) {
                 seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
                 if seed >> 63 == 1 {
-                    self.medium.borrow_mut().insert(unit, chunk.to_vec());
+                    self.put(unit * UNIT, chunk);
                 }
             }
         }
@@ -182,6 +214,15 @@ impl Memory {
             }
             None => Ok(()),
         }
+    }
+
+    /// Resets the disk of a node that runs from it and has unmounted everything else.
+    pub fn reset(&self, set: &PartitionSet, booted: &Booted, wanted: &Wanted) -> (Result<Done, StepError>, Vec<String>) {
+        let warnings = RefCell::new(Vec::new());
+        let warn = |text| warnings.borrow_mut().push(text);
+        let system = System { set, arch: Arch::running().unwrap(), booted, warn: &warn, told: &|_| false };
+        let result = system.reset(self, &table::read(self), wanted);
+        (result, warnings.into_inner())
     }
 
     /// Brings the node up on this disk.
@@ -243,6 +284,21 @@ impl Medium for Memory {
         })?;
         self.pending.borrow_mut().push(pending);
         Ok(())
+    }
+
+    fn zero(&self, range: Range) -> Result<(), DeviceError> {
+        self.write(range.start, &vec![0; usize::try_from(range.length).unwrap()])
+    }
+
+    fn discard(&self, range: Range) -> Result<bool, DeviceError> {
+        if self.discards.get() {
+            self.zero(range)?;
+        }
+        Ok(self.discards.get())
+    }
+
+    fn in_use(&self, number: u32) -> bool {
+        self.held.borrow().contains(&number)
     }
 
     fn flush(&self) -> Result<(), DeviceError> {

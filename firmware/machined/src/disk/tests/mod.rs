@@ -1,6 +1,7 @@
 //! The whole bring-up on a disk in memory: power cuts at every operation, and every kind of damage.
 
 mod memory;
+mod reset;
 
 use layout::{
     Range, SectorSize,
