@@ -1,7 +1,7 @@
 //! The one multi-call program of the image: the base name of `argv[0]` says which part of the node it is.
 //!
-//! `/sbin/init` and `machined` are PID 1, `launcher` puts services into their sandboxes, `apid` is the API's front, the kernel calls
-//! `modprobe`. No options on purpose: what a part needs comes from the kernel, the image, or a descriptor.
+//! `/sbin/init` and `machined` are PID 1, `launcher` puts services into their sandboxes, `apid` is the API's front, `dnsd` the node's
+//! name server, the kernel calls `modprobe`. No options on purpose: what a part needs comes from the kernel, the image, or a descriptor.
 #![forbid(unsafe_code)]
 
 mod modprobe;
@@ -17,12 +17,14 @@ fn main() -> ExitCode {
         Some("init" | "machined") => first_process(),
         Some("launcher") => linux::sandbox::launch(),
         Some("apid") => concealed(apid::run),
+        Some("dnsd") => concealed(dnsd::run),
         Some("modprobe") => modprobe::run(env::args_os().skip(1)),
         // The kernel may have been told init=/usr/bin/keelson.
         _ if std::process::id() == 1 => first_process(),
         _ => {
             eprintln!(
-                "keelson {}: the program of a Keelson node; called as `init` it is PID 1, called as `apid` the API's front.\n\
+                "keelson {}: the program of a Keelson node; called as `init` it is PID 1, called as `apid` the API's front,\n\
+                 as `dnsd` its name server.\n\
                  It is of no use by hand: talk to a node with keelctl.",
                 env!("CARGO_PKG_VERSION")
             );
@@ -40,7 +42,7 @@ fn first_process() -> ExitCode {
     machined::run()
 }
 
-/// A part of the node that holds secrets and is not root.
+/// A part of the node that is not root, and holds secrets or reads what strangers send.
 fn concealed(run: fn() -> ExitCode) -> ExitCode {
     match linux::sandbox::conceal() {
         Ok(()) => run(),

@@ -1,7 +1,7 @@
-//! What the configuration says of the host below the workloads: its clock, its firewall, its kernel.
+//! What the configuration says of the host below the workloads: its clock, its name server, its firewall, its kernel.
 //!
-//! Older sections of the main document (`machine.time`, `machine.sysctls`, `machine.sysfs`, `machine.kernel`) and the
-//! documents that take their place. A setting may be in one of the two, not in both.
+//! Older sections of the main document (`machine.time`, `machine.features.hostDNS`, `machine.sysctls`, `machine.sysfs`,
+//! `machine.kernel`) and the documents that take their place. A setting may be in one of the two, not in both.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -15,14 +15,15 @@ use crate::{
 };
 
 const TIME: &str = "TimeSyncConfig";
+const RESOLVER: &str = "ResolverConfig";
 const DEFAULT_ACTION: &str = "NetworkDefaultActionConfig";
 const RULE: &str = "NetworkRuleConfig";
 const SYSCTL: &str = "SysctlConfig";
 const SYSFS: &str = "SysfsConfig";
 const MODULE: &str = "KernelModuleConfig";
 
-/// Kinds whose content is taken out here.
-pub(crate) const KINDS: [&str; 6] = [TIME, DEFAULT_ACTION, RULE, SYSCTL, SYSFS, MODULE];
+/// Kinds whose content, or part of it, is taken out here.
+pub(crate) const KINDS: [&str; 7] = [TIME, RESOLVER, DEFAULT_ACTION, RULE, SYSCTL, SYSFS, MODULE];
 
 /// Most time servers; asking more tells no better what time it is.
 const MAX_TIME_SERVERS: usize = 16;
@@ -41,6 +42,17 @@ pub struct Time {
     pub servers: Vec<String>,
     /// After this long since the kernel's start the time counts as synchronised whether it is or not; `None` waits for ever.
     pub boot_timeout: Option<Duration>,
+}
+
+/// `machine.features.hostDNS` or `ResolverConfig.hostDNS`: the node's own name server.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HostDns {
+    /// It runs.
+    pub enabled: bool,
+    /// Pods ask it, too; never without `enabled`.
+    pub forward_pods: bool,
+    /// It knows the names of the cluster's members; never without `enabled`.
+    pub member_names: bool,
 }
 
 /// What becomes of packets that no rule speaks of.
@@ -120,6 +132,8 @@ pub struct KernelModule {
 pub struct Host {
     /// The clock.
     pub time: Time,
+    /// The name server.
+    pub dns: HostDns,
     /// The firewall.
     pub ingress: Ingress,
     /// Kernel parameters: key (`net.ipv4.ip_forward`) to value.
@@ -135,6 +149,12 @@ impl Config {
     #[must_use]
     pub const fn time(&self) -> &Time {
         &self.host.time
+    }
+
+    /// The node's own name server.
+    #[must_use]
+    pub const fn host_dns(&self) -> HostDns {
+        self.host.dns
     }
 
     /// The firewall.
@@ -174,6 +194,7 @@ impl Taker {
         }
         Host {
             time: self.time(section("time"), of(TIME).next()),
+            dns: host_dns(section("features"), of(RESOLVER).next()),
             ingress: Ingress { default_action: default_action(of(DEFAULT_ACTION).next()), rules },
             sysctls: self.settings(section("sysctls"), of(SYSCTL).next(), "machine.sysctls", SYSCTL),
             sysfs: self.settings(section("sysfs"), of(SYSFS).next(), "machine.sysfs", SYSFS),
@@ -316,6 +337,14 @@ impl Taker {
         }
         modules
     }
+}
+
+/// The document's section comes first; both at once are refused elsewhere.
+fn host_dns(features: Option<&Node>, document: Option<&Node>) -> HostDns {
+    let settings = document.and_then(|node| node.get("hostDNS")).or_else(|| features.and_then(|node| node.get("hostDNS")));
+    let set = |key: &str| settings.and_then(|node| flag(node.get(key))).unwrap_or(false);
+    let enabled = set("enabled");
+    HostDns { enabled, forward_pods: enabled && set("forwardKubeDNSToHost"), member_names: enabled && set("resolveMemberNames") }
 }
 
 fn default_action(document: Option<&Node>) -> DefaultAction {

@@ -37,7 +37,7 @@ pub use generate::{
     Contract, ContractError, DEFAULT_INSTALL_DISK, DEFAULT_INSTALL_IMAGE, DEFAULT_KUBERNETES_VERSION, GenerateError, GenerateInput,
     Generated, generate,
 };
-pub use host::{DefaultAction, Host, Ingress, IngressRule, KernelModule, Peers, Ports, Protocol, Time};
+pub use host::{DefaultAction, Host, HostDns, Ingress, IngressRule, KernelModule, Peers, Ports, Protocol, Time};
 pub use network::{AutoHostname, Network};
 pub use patch::{Patch, PatchError, patch, same};
 pub use problem::{Problem, Problems};

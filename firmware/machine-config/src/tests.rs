@@ -315,6 +315,29 @@ fn the_host_is_taken_from_either_place() {
 }
 
 #[test]
+fn the_name_server_is_off_unless_it_is_on() {
+    let dns = |machine: &str, more: &str| {
+        let found = good(&small(machine, more)).config.host_dns();
+        (found.enabled, found.forward_pods, found.member_names)
+    };
+    assert_eq!(dns("", ""), (false, false, false));
+    assert_eq!(dns("  features: {hostDNS: {enabled: true, resolveMemberNames: true}}\n", ""), (true, false, true));
+    let document = |settings: &str| format!("---\napiVersion: v1alpha1\nkind: ResolverConfig\nhostDNS: {settings}\n");
+    assert_eq!(dns("", &document("{enabled: true, forwardKubeDNSToHost: true}")), (true, true, false));
+    assert_eq!(dns("", &document("{enabled: false}")), (false, false, false));
+    assert_eq!(generated_dns(), [(true, true), (true, true)]);
+}
+
+/// As new clusters have it.
+fn generated_dns() -> [(bool, bool); 2] {
+    let files = generated();
+    [files.controlplane.expose(), files.worker.expose()].map(|text| {
+        let dns = good(text).config.host_dns();
+        (dns.enabled, dns.forward_pods)
+    })
+}
+
+#[test]
 fn wrong_hosts_are_refused() {
     let older = "  time:\n    servers: [\"http://x\"]\n  sysctls:\n    ../x: 1\n    vm.swappiness: 10\n  kernel:\n    modules:\n      - name: a/b\n";
     let documents = "---\napiVersion: v1alpha1\nkind: NetworkRuleConfig\nname: a\nportSelector:\n  protocol: tcp\n\

@@ -70,6 +70,7 @@ fn inputs(default_action: DefaultAction, port: u16, subnet: &str) -> Inputs {
         ingress: Ingress { default_action, rules: vec![rule] },
         cluster: vec!["10.244.0.0/16".parse().unwrap(), "10.96.0.0/12".parse().unwrap()],
         addresses: vec![IpAddr::V4(NODE), "fd00::2".parse().unwrap()],
+        name_server: vec!["169.254.116.108".parse().unwrap()],
     }
 }
 

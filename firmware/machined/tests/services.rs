@@ -8,7 +8,7 @@ use machined::{
     events::Events,
     logs::Logs,
     node::{ActiveConfig, ConfigStatus, LinkStatus, Node, ServiceState, ServiceStatus},
-    services::{ApidSettings, Settings, Supervisor},
+    services::{ApidSettings, DnsdSettings, Settings, Supervisor},
 };
 use tokio::time::timeout;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -81,6 +81,15 @@ async fn apid_is_started_restarted_and_stopped() {
             sandbox: None,
             listen: "127.0.0.1:1".parse().expect("address"),
             socket: folder.path().join("run/s"),
+        },
+        // Nobody answers on port 1, so its turn does not come here.
+        dnsd: DnsdSettings {
+            program: "/nonexistent".into(),
+            user: None,
+            cgroup: None,
+            oom_score: None,
+            sandbox: None,
+            listen: "127.0.0.1:1".parse().expect("address"),
         },
     };
     let supervisor = Supervisor::start(settings, &node, &logs, &events).expect("started");

@@ -3,7 +3,6 @@
 use std::{
     path::Path,
     sync::{Arc, PoisonError},
-    time::Duration,
 };
 
 use linux::cgroup::Cgroup;
@@ -20,11 +19,6 @@ use crate::{
     services::{self, Settings, Supervisor},
     time,
 };
-
-/// What can wait begins this long after the API is up: a client that waited for it is answered first.
-const QUIET: Duration = Duration::from_secs(1);
-/// Longest wait for the API.
-const API_LIMIT: Duration = Duration::from_secs(10);
 
 /// The verity mapping that the kernel made from its command line.
 const ROOT_MAPPING: &str = "/dev/dm-0";
@@ -192,8 +186,7 @@ async fn late(node: Arc<Node>, trouble: &'static str, work: fn() -> Result<(), S
 fn spawn_after_api(node: &Arc<Node>, work: impl Future<Output = ()> + Send + 'static) {
     let up = Arc::clone(node);
     let whole = async move {
-        services::api_up(&up, API_LIMIT).await;
-        tokio::time::sleep(QUIET).await;
+        services::api_answered(&up).await;
         work.await;
     };
     node.tasks.spawn(node.stop.clone().run_until_cancelled_owned(whole));

@@ -15,7 +15,7 @@ use crate::node::Node;
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(300));
 
 pub(super) async fn run(node: Arc<Node>, filter: Arc<dyn Filter>) {
-    let (mut config, mut network) = (node.config.subscribe(), node.network.subscribe());
+    let (mut config, mut network, mut dns) = (node.config.subscribe(), node.network.subscribe(), node.host_dns.subscribe());
     // Services wait for the first rules, and these for what the configuration is.
     drop(config.wait_for(|config| config.settled).await);
     // A kernel that has just started has no table.
@@ -24,7 +24,8 @@ pub(super) async fn run(node: Arc<Node>, filter: Arc<dyn Filter>) {
     loop {
         let wanted = {
             let (config, network) = (config.borrow_and_update(), network.borrow_and_update());
-            Inputs::new(config.active.as_ref().map(|active| &active.config), network.addresses())
+            let dns = dns.borrow_and_update();
+            Inputs::new(config.active.as_ref().map(|active| &active.config), network.addresses(), &dns.settings.pods)
         };
         let mut retry = None;
         if wanted == applied {
@@ -55,6 +56,7 @@ pub(super) async fn run(node: Arc<Node>, filter: Arc<dyn Filter>) {
             // The senders live in the node, which this task holds.
             _ = config.changed() => {}
             _ = network.changed() => {}
+            _ = dns.changed() => {}
             () = sleep_until(retry.unwrap_or_else(Instant::now)), if retry.is_some() => {}
         }
     }

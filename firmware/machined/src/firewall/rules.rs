@@ -32,6 +32,8 @@ const ICMPV6: u8 = 58;
 const TELLTALE: [u8; 4] = [13, 14, 17, 18];
 /// ICMPv6 messages without which IPv6 does not work: routers and neighbours, asked and answered.
 const NEIGHBOURS: [u8; 4] = [133, 134, 135, 136];
+/// Port of name servers.
+const DNS: u16 = 53;
 /// Other ICMP messages a second.
 const PINGS: u64 = 5;
 
@@ -44,12 +46,15 @@ pub struct Inputs {
     pub cluster: Vec<IpNet>,
     /// The node's addresses.
     pub addresses: Vec<IpAddr>,
+    /// Where pods ask the node's own name server.
+    pub name_server: Vec<IpAddr>,
 }
 
 impl Inputs {
-    /// Of a configuration and the node's present addresses. Addresses do not matter while nothing is filtered.
+    /// Of a configuration, the node's present addresses, and those of its name server for pods. Addresses do not matter while nothing is
+    /// filtered.
     #[must_use]
-    pub fn new(config: Option<&Config>, addresses: impl Iterator<Item = IpAddr>) -> Self {
+    pub fn new(config: Option<&Config>, addresses: impl Iterator<Item = IpAddr>, name_server: &[IpAddr]) -> Self {
         let Some(config) = config else { return Self::default() };
         let ingress = config.ingress().clone();
         if !is_wanted(&ingress) {
@@ -59,7 +64,8 @@ impl Inputs {
         let mut addresses: Vec<_> = addresses.collect();
         addresses.sort_unstable();
         addresses.dedup();
-        Self { ingress, cluster: cluster.pod_subnets.iter().chain(&cluster.service_subnets).copied().collect(), addresses }
+        let name_server = name_server.to_vec();
+        Self { ingress, cluster: cluster.pod_subnets.iter().chain(&cluster.service_subnets).copied().collect(), addresses, name_server }
     }
 }
 
@@ -80,6 +86,7 @@ fn ingress(inputs: &Inputs) -> Chain {
     if block {
         rules.extend(protocols());
         rules.extend(pings());
+        rules.extend(names(inputs));
         rules.extend(among(&inputs.cluster));
     }
     rules.extend(inputs.ingress.rules.iter().filter_map(|rule| configured(rule, block)));
@@ -93,6 +100,7 @@ fn prerouting(inputs: &Inputs) -> Chain {
     let mut rules = preamble();
     if block {
         rules.extend(protocols());
+        rules.extend(names(inputs));
         rules.extend(among(&inputs.cluster));
     }
     rules.extend(inputs.ingress.rules.iter().filter_map(|rule| configured(rule, block)));
@@ -143,6 +151,22 @@ fn pings() -> Vec<Rule> {
         Rule { transport: Some(all_of(ICMP)), per_second: PINGS, ..accept() },
         Rule { transport: Some(all_of(ICMPV6)), per_second: PINGS, ..accept() },
     ]
+}
+
+/// Pods' questions to the node's own name server.
+fn names(inputs: &Inputs) -> Vec<Rule> {
+    let own: Vec<IpNet> = inputs.name_server.iter().map(|address| IpNet::from(*address)).collect();
+    let (pods, own) = (ranges(&inputs.cluster, &[]), ranges(&own, &[]));
+    if pods.is_empty() || own.is_empty() {
+        return Vec::new();
+    }
+    let rule = |protocol| Rule {
+        source: Some(Addresses { ranges: pods.clone(), invert: false }),
+        destination: Some(Addresses { ranges: own.clone(), invert: false }),
+        transport: Some(Transport { destination: vec![(DNS, DNS)], ..all_of(protocol) }),
+        ..accept()
+    };
+    [UDP, TCP].map(rule).into()
 }
 
 /// Pods and services among themselves.

@@ -41,6 +41,14 @@ impl Logs {
         Arc::clone(rings.entry(id.to_owned()).or_insert_with(|| Arc::new(Ring::new(RING_BYTES))))
     }
 
+    /// Another id for a ring; nothing while there are too many.
+    pub fn also(&self, id: &str, ring: &Arc<Ring>) {
+        let mut rings = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if rings.len() < MAX_RINGS {
+            rings.insert(id.to_owned(), Arc::clone(ring));
+        }
+    }
+
     /// The ring of an id, if anybody has written to it.
     #[must_use]
     pub fn get(&self, id: &str) -> Option<Arc<Ring>> {
@@ -104,6 +112,13 @@ mod tests {
         assert!(logs.ids().is_sorted());
         assert_eq!(logs.get("overflow").map(|ring| ring.tail(100).len()), Some(10));
         assert!(logs.get("nobody").is_none());
+        logs.also("more", &logs.ring("service-000"));
+        assert!(logs.get("more").is_none(), "there are too many");
+        let logs = Logs::new();
+        let ring = logs.ring("one");
+        logs.also("other", &ring);
+        ring.push(b"x");
+        assert_eq!(logs.get("other").map(|ring| ring.tail(9).len()), Some(1));
     }
 
     #[test]

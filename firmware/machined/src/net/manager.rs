@@ -29,7 +29,7 @@ use super::{
     plan::{self, Action},
     specs::{Merged, Specs},
 };
-use crate::node::{LinkStatus, NetworkSpecs, NetworkStatus, Node};
+use crate::node::{HostDnsSettings, HostDnsStatus, LinkStatus, NetworkSpecs, NetworkStatus, Node};
 
 /// Leases in flight from the clients; they wait when it is full.
 const EVENTS: usize = 16;
@@ -137,8 +137,10 @@ impl<'a> Manager<'a> {
     /// Goes on until the kernel cannot be read any more; answers why.
     async fn run(&mut self) -> String {
         let (mut config, mut identity) = (self.node.config.subscribe(), self.node.identity.subscribe());
+        let mut dns = self.node.host_dns.subscribe();
         let mut pause = RETRY.0;
         loop {
+            let own = own_servers(&dns.borrow_and_update());
             let active = config.borrow_and_update().active.clone();
             let known = identity.borrow_and_update().settled;
             let none = Network::default();
@@ -160,9 +162,10 @@ impl<'a> Manager<'a> {
                     }
                 }
                 event = self.receiver.recv() => if let Some(event) = event { self.event(event) },
-                // The sender lives in the node, which this task holds.
+                // The senders live in the node, which this task holds.
                 _ = config.changed() => {}
                 _ = identity.changed() => {}
+                () = differs(&mut dns, &own) => {}
                 () = sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => {}
             }
         }
@@ -204,7 +207,15 @@ impl<'a> Manager<'a> {
         });
         let leases: BTreeMap<String, Lease> = self.leases.iter().map(|(id, (lease, _))| (id.clone(), lease.clone())).collect();
         let automatic = self.automatic(config.auto_hostname, &actual);
-        let sources = Sources { links: &actual.links, line: &self.line, config, leases: &leases, automatic: automatic.as_deref() };
+        let pods_dns = self.node.host_dns.borrow().settings.pods.clone();
+        let sources = Sources {
+            links: &actual.links,
+            line: &self.line,
+            config,
+            leases: &leases,
+            automatic: automatic.as_deref(),
+            pods_dns: &pods_dns,
+        };
         let specs = layers::all(&sources);
         let merged = specs.merge();
         let mut settled = self.ask(&actual, &specs, &merged);
@@ -294,8 +305,7 @@ impl<'a> Manager<'a> {
     fn publish(&mut self, actual: &Actual, specs: Specs, merged: Merged) -> bool {
         let names = names::of(&merged);
         let links = link_statuses(actual, &merged);
-        let first = |v4: bool| links.iter().flat_map(|link| link.addresses.iter().map(ipnet::IpNet::addr)).find(|one| one.is_ipv4() == v4);
-        let address = first(true).or_else(|| first(false));
+        let address = names::first_address(links.iter().flat_map(|link| link.addresses.iter().map(IpNet::addr)));
         let etc_files = self.write(&names, address, &specs);
         self.set_hostname(&names.hostname);
         let Names { hostname, domain, resolvers, search } = names;
@@ -339,10 +349,18 @@ impl<'a> Manager<'a> {
     }
 
     fn write(&mut self, names: &Names, address: Option<IpAddr>, specs: &Specs) -> bool {
-        let files = [("resolv.conf", names::resolv_conf(names)), ("hosts", names::hosts(names, address, &specs.hosts))];
+        let (local, pods) = {
+            let dns = self.node.host_dns.borrow();
+            (dns.local().into_iter().collect::<Vec<_>>(), dns.pods().to_vec())
+        };
+        let files = [
+            (self.paths.etc.join("resolv.conf"), names::resolv_conf(names, &local)),
+            (self.paths.etc.join("hosts"), names::hosts(names, address, &specs.hosts)),
+            (self.paths.pods.join("resolv.conf"), names::resolv_conf(names, &pods)),
+        ];
         let mut all = true;
-        for (name, text) in files {
-            if let Err(error) = names::replace(&self.paths.etc.join(name), &text) {
+        for (path, text) in files {
+            if let Err(error) = names::replace(&path, &text) {
                 all = false;
                 self.complain(&daemon::report(&error).to_string());
             }
@@ -362,6 +380,16 @@ impl<'a> Manager<'a> {
             Err(error) => self.complain(&format!("set host name {name}: {error}")),
         }
     }
+}
+
+/// What the node's own name server decides here: whether and where it is asked.
+fn own_servers(dns: &HostDnsStatus) -> (bool, HostDnsSettings) {
+    (dns.serving, dns.settings.clone())
+}
+
+/// Waits until that is something else than `known`. The sender lives in the node.
+async fn differs(dns: &mut watch::Receiver<HostDnsStatus>, known: &(bool, HostDnsSettings)) {
+    drop(dns.wait_for(|dns| own_servers(dns) != *known).await);
 }
 
 /// Of pods and services.

@@ -40,6 +40,8 @@ pub struct Paths {
     pub proc_net: PathBuf,
     /// Folder of `resolv.conf` and `hosts`.
     pub etc: PathBuf,
+    /// Folder of the `resolv.conf` that is for pods.
+    pub pods: PathBuf,
     /// Where STATE is mounted, sooner or later: what outlives a reboot.
     pub state: PathBuf,
 }
@@ -51,6 +53,7 @@ impl Default for Paths {
             sys_net: "/sys/class/net".into(),
             proc_net: "/proc/sys/net".into(),
             etc: "/run/etc".into(),
+            pods: "/run/resolved".into(),
             state: "/system/state".into(),
         }
     }

@@ -13,6 +13,9 @@ use resource::kinds::network::ConfigLayer;
 use super::specs::{Merged, Specs};
 use crate::identity::NodeId;
 
+/// Name servers in resolv.conf: the C library looks at no more.
+const SERVERS: usize = 3;
+
 /// Names of the node and of those it asks.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Names {
@@ -83,17 +86,23 @@ pub fn fallback_from(mac: &[u8]) -> Option<String> {
     Some(format!("keelson-{a:02x}{b:02x}{c:02x}"))
 }
 
-/// The text of resolv.conf.
+/// The text of resolv.conf: `own` are the addresses of the node's own name server, when it answers.
 #[must_use]
-pub fn resolv_conf(names: &Names) -> String {
+pub fn resolv_conf(names: &Names, own: &[IpAddr]) -> String {
     let mut text = String::new();
     if !names.search.is_empty() {
         let _ = writeln!(text, "search {}", names.search.join(" "));
     }
-    for address in &names.resolvers {
+    let servers = if own.is_empty() { &names.resolvers[..] } else { own };
+    for address in servers.iter().take(SERVERS) {
         let _ = writeln!(text, "nameserver {address}");
     }
     text
+}
+
+/// The address that the node's name leads to: the first of IPv4, else the first.
+pub fn first_address(addresses: impl Iterator<Item = IpAddr>) -> Option<IpAddr> {
+    addresses.min_by_key(IpAddr::is_ipv6)
 }
 
 /// The text of hosts. `address` is the node's first address; without one its name still resolves, to itself.
@@ -148,8 +157,11 @@ mod tests {
     #[test]
     fn resolv_conf_has_servers_and_domains() {
         let names = Names { resolvers: vec!["10.0.2.3".parse().unwrap()], search: vec!["a.b".into(), "c".into()], ..Names::default() };
-        assert_eq!(resolv_conf(&names), "search a.b c\nnameserver 10.0.2.3\n");
-        assert_eq!(resolv_conf(&Names::default()), "");
+        assert_eq!(resolv_conf(&names, &[]), "search a.b c\nnameserver 10.0.2.3\n");
+        assert_eq!(resolv_conf(&names, &[[127, 0, 0, 53].into()]), "search a.b c\nnameserver 127.0.0.53\n");
+        assert_eq!(resolv_conf(&Names::default(), &[]), "");
+        let many = Names { resolvers: (1..9).map(|last| [10, 0, 0, last].into()).collect(), ..Names::default() };
+        assert_eq!(resolv_conf(&many, &[]), "nameserver 10.0.0.1\nnameserver 10.0.0.2\nnameserver 10.0.0.3\n");
     }
 
     #[test]

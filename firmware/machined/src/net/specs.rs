@@ -15,8 +15,8 @@ use resource::{
 
 use super::model::MAIN_TABLE;
 
-/// Name servers that are kept: the C library looks at no more.
-const RESOLVERS_KEPT: usize = 3;
+/// Name servers beyond this are left out; the C library looks at fewer (see `names`).
+const RESOLVERS_KEPT: usize = 8;
 /// Search domains beyond this are left out.
 const SEARCH_KEPT: usize = 6;
 

@@ -36,6 +36,8 @@ pub struct Node {
     pub sequence: watch::Sender<sequence::Status>,
     /// What is wanted of the network: written by `net`.
     pub network_specs: watch::Sender<NetworkSpecs>,
+    /// The node's own name server: written by `services`.
+    pub host_dns: watch::Sender<HostDnsStatus>,
     /// Kernel parameters and modules: written by `params`.
     pub params: watch::Sender<ParamStatus>,
     /// What keeps packets out: written by `firewall`.
@@ -75,6 +77,7 @@ impl Node {
             network: watch::Sender::default(),
             sequence: watch::Sender::default(),
             network_specs: watch::Sender::default(),
+            host_dns: watch::Sender::default(),
             params: watch::Sender::default(),
             firewall: watch::Sender::default(),
             time: watch::Sender::default(),

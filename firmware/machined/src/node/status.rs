@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    net::IpAddr,
+    net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -14,6 +14,7 @@ pub use resource::kinds::runtime::MachineStage as Stage;
 /// Service states; names as on the wire (behaviour (c)).
 pub use supervise::State as ServiceState;
 use tokio::sync::oneshot;
+use wire::dnsd::DnsdStatus;
 use zeroize::Zeroizing;
 
 use crate::{
@@ -167,7 +168,7 @@ pub struct NetworkStatus {
     pub links: Vec<LinkStatus>,
     /// Default gateways.
     pub gateways: Vec<IpAddr>,
-    /// Name servers in resolv.conf.
+    /// Name servers, whoever asks them: programs, or the node's own name server for them.
     pub resolvers: Vec<IpAddr>,
     /// Search domains in resolv.conf.
     pub search: Vec<String>,
@@ -181,6 +182,44 @@ impl NetworkStatus {
     /// All global addresses of all links, in link order.
     pub fn addresses(&self) -> impl Iterator<Item = IpAddr> + '_ {
         self.links.iter().flat_map(|link| link.addresses.iter().map(IpNet::addr))
+    }
+}
+
+/// The node's own name server.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HostDnsStatus {
+    /// As it is wanted.
+    pub settings: HostDnsSettings,
+    /// It answers: the node's own programs ask it.
+    pub serving: bool,
+    /// What it says of itself, while it runs.
+    pub report: DnsdStatus,
+}
+
+/// How the node's own name server is wanted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HostDnsSettings {
+    /// It runs.
+    pub enabled: bool,
+    /// Where the node's programs ask it.
+    pub local: Option<SocketAddr>,
+    /// Where pods ask it, at most one address a family; on loopback.
+    pub pods: Vec<IpAddr>,
+    /// It is to know the names of members.
+    pub member_names: bool,
+}
+
+impl HostDnsStatus {
+    /// Where the node's programs ask it, once it answers.
+    #[must_use]
+    pub fn local(&self) -> Option<IpAddr> {
+        self.settings.local.map(|local| local.ip()).filter(|_| self.serving)
+    }
+
+    /// Where pods ask it, once it answers.
+    #[must_use]
+    pub fn pods(&self) -> &[IpAddr] {
+        if self.serving { &self.settings.pods } else { &[] }
     }
 }
 

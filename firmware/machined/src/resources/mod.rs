@@ -9,6 +9,7 @@ mod block;
 mod cluster;
 mod config;
 mod disks;
+mod dns;
 mod firewall;
 mod kernel;
 mod listener;
@@ -78,6 +79,7 @@ fn fill(runtime: &mut Runtime, node: &Node) -> Result<(), FillError> {
     runtime.add(network::status(node))?;
     runtime.add(network::addresses(node))?;
     runtime.add(specs::reconciler(node))?;
+    runtime.add(dns::reconciler(node))?;
     runtime.add(kernel::KernelNetwork::default())?;
     runtime.add(config::reconciler(node))?;
     runtime.add(block::reconciler(node))?;

@@ -25,6 +25,8 @@ const REPORTS: usize = 64;
 pub(super) enum Request {
     /// An API user's wish. Answered once it is done as far as it ends something, and begun as far as it starts something.
     Ask { operation: Operation, id: String, actor: Id, reply: oneshot::Sender<Result<(), Refused>> },
+    /// A service runs, whoever may ask for that. Not answered.
+    Start { id: Id, actor: Id },
     /// No service is started from here on.
     DenyStarts,
     /// A service ends, after those that need it. Answered once it has; at once when it is not there.
@@ -180,6 +182,7 @@ impl Driver {
                 Ok(None) => drop(reply.send(Ok(()))),
                 Err(refused) => drop(reply.send(Err(refused))),
             },
+            Request::Start { id, actor } => self.feed(Event::Start { id, actor }),
             Request::DenyStarts => self.feed(Event::DenyStarts),
             Request::Stop { id, actor, reply } => {
                 let run = self.machine.run(&id);

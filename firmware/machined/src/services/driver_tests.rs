@@ -228,6 +228,50 @@ async fn conditions_are_waited_for() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_can_wait_begins_after_the_api_or_after_its_time() {
+    let diary = Diary::default();
+    let later = Spec { conditions: vec![conditions::API.into()], ..spec("later", &[]) };
+    let before = Instant::now();
+    let node = start(vec![obedient(later.clone(), &diary)]);
+    node.wait("later", "waits", |service| {
+        service.events.last().is_some_and(|event| event.message == "Waiting for the API's first answers")
+    })
+    .await;
+    node.wait("later", "runs", |service| service.state == ServiceState::Running).await;
+    assert_eq!(before.elapsed().as_secs(), 11, "without an API");
+    let before = Instant::now();
+    let health = Some(HealthCheck::default());
+    let apid = obedient(Spec { health, ..spec("apid", &[]) }, &diary).healthy_when(|| async { Ok(()) });
+    let node = start(vec![apid, obedient(later, &diary)]);
+    node.wait("later", "runs", |service| service.state == ServiceState::Running).await;
+    assert_eq!(before.elapsed().as_secs(), 2, "the first check after a second, and a second of quiet");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_is_started_and_stopped_as_it_is_wanted() {
+    let diary = Diary::default();
+    let wanted = Arc::new(AtomicUsize::new(0));
+    let asked = Arc::clone(&wanted);
+    let closed = Spec { allowed: Allowed::default(), ..spec("a", &[]) };
+    let node = start(vec![obedient(closed, &diary).prepared_by(move || {
+        let wanted = asked.load(Ordering::Relaxed) > 0;
+        async move { Ok(wanted) }
+    })]);
+    node.wait("a", "is not needed", |service| service.state == ServiceState::Skipped).await;
+    wanted.store(1, Ordering::Relaxed);
+    node.handle.start("a", "").await;
+    node.wait("a", "runs", |service| service.state == ServiceState::Running).await;
+    node.handle.start("a", "").await;
+    node.handle.stop("a", "").await;
+    node.wait("a", "ends", |service| service.state == ServiceState::Finished).await;
+    node.handle.start("nobody", "").await;
+    node.handle.start("a", "").await;
+    node.wait("a", "runs again", |service| service.state == ServiceState::Running).await;
+    assert_eq!(diary.text(), "a begins, a ends, a begins");
+    node.stop_all("").await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_users_ask_for() {
     let diary = Diary::default();
     let closed = Spec { allowed: Allowed::default(), ..spec("closed", &[]) };

@@ -4,7 +4,7 @@
 //! - [`Handle`]: what may be asked of it, by API users and by sequences;
 //! - `driver`: feeds the machine of crate `supervise` and does what it says; `board`: the only writer of `node.services`;
 //! - `service`, `process`: what a service is, and how its work is run; `conditions`: what it may wait for beside others;
-//! - `machined`, `apid`: the services of this version, a file each. Another one is another value in [`Supervisor::start`]'s list.
+//! - `machined`, `apid`, `dnsd`: the services of this version, a file each. Another one is another value in [`Supervisor::start`]'s list.
 //!
 //! Absent on purpose: what comes next for a service, which is decided in `supervise`.
 
@@ -13,10 +13,14 @@ mod apid_plan;
 mod apid_sandbox;
 mod board;
 mod conditions;
+mod dnsd;
+mod dnsd_plan;
+mod dnsd_sandbox;
 mod driver;
 mod machined;
 mod process;
 mod service;
+mod system_calls;
 
 use std::{
     path::{Path, PathBuf},
@@ -26,11 +30,12 @@ use std::{
 
 pub use apid::ApidSettings;
 pub(crate) use board::{wire_health, wire_time};
+pub use dnsd::DnsdSettings;
 use linux::process::User;
 use supervise::{GraphError, Id, Operation, Refused};
 use tokio::{
     sync::{mpsc, oneshot},
-    time::timeout,
+    time::{sleep, timeout},
 };
 use tokio_util::task::TaskTracker;
 
@@ -47,12 +52,25 @@ use crate::{
 
 /// User and group of apid.
 pub const APID_USER: User = User { uid: 50, gid: 50 };
-/// Where the link to our program lies that makes it apid.
+/// User and group of dnsd.
+const DNSD_USER: User = User { uid: 52, gid: 52 };
+/// Where the links to our program lie that make it apid and dnsd.
 const APID_PROGRAM: &str = "/usr/libexec/keelson/apid";
+const DNSD_PROGRAM: &str = "/usr/libexec/keelson/dnsd";
 /// The same for the launcher.
 const LAUNCHER: &str = "/usr/libexec/keelson/launcher";
 /// Only containerd matters more when memory runs out.
 const APID_OOM_SCORE: i16 = -998;
+/// Every pod that looks for a name needs it, so it matters as much as the kubelet (design, section 3).
+const DNSD_OOM_SCORE: i16 = -996;
+/// dnsd's control group.
+const DNSD_GROUP: &str = "system/dnsd";
+/// Where the node's programs ask for names (behaviour (j) of the reference).
+const DNSD_LISTEN: ([u8; 4], u16) = ([127, 0, 0, 53], 53);
+/// What can wait begins this long after the API is up: a client that waited for it is answered first.
+const QUIET: Duration = Duration::from_secs(1);
+/// Longest wait for the API.
+const API_LIMIT: Duration = Duration::from_secs(10);
 /// Callers of the API that may wait for the supervisor.
 const REQUESTS: usize = 16;
 /// Longest wait for the services to stop: more than their own bound (30 s for those that others need, 15 s of grace, 10 s after that).
@@ -69,10 +87,13 @@ pub struct Settings {
     pub peer: User,
     /// How apid is started.
     pub apid: ApidSettings,
+    /// How dnsd is started.
+    pub dnsd: DnsdSettings,
 }
 
 impl Settings {
-    /// Those of a node. `cgroup` is the folder of apid's control group, if control groups are there.
+    /// Those of a node. `cgroup` is the folder of apid's control group, if control groups are there; dnsd's is made before it
+    /// starts.
     #[must_use]
     pub fn node(cgroup: Option<PathBuf>) -> Self {
         let socket = Path::new(wire::MACHINED_SOCKET).to_owned();
@@ -87,6 +108,14 @@ impl Settings {
                 listen: ([0_u16; 8], wire::APID_PORT).into(),
                 socket: socket.clone(),
             },
+            dnsd: DnsdSettings {
+                program: DNSD_PROGRAM.into(),
+                user: Some(DNSD_USER),
+                cgroup: Some(DNSD_GROUP),
+                oom_score: Some(DNSD_OOM_SCORE),
+                sandbox: Some(dnsd_sandbox::sandbox(LAUNCHER.as_ref())),
+                listen: DNSD_LISTEN.into(),
+            },
             socket,
         }
     }
@@ -98,6 +127,12 @@ pub async fn api_up(node: &Node, limit: Duration) {
     let up = services.wait_for(|list| list.iter().any(|service| service.id == apid::ID && service.healthy == Some(true)));
     // Whatever comes first.
     drop(timeout(limit, up).await);
+}
+
+/// Waits until the API has answered its first callers, or has had its time: then is the turn of what it does not need.
+pub async fn api_answered(node: &Node) {
+    api_up(node, API_LIMIT).await;
+    sleep(QUIET).await;
 }
 
 /// The services cannot be started.
@@ -157,6 +192,12 @@ impl Handle {
         drop(self.0.send(Request::DenyStarts).await);
     }
 
+    /// Starts a service unless it runs; returns at once.
+    async fn start(&self, id: &str, actor: &str) {
+        // Without a driver nothing is started.
+        drop(self.0.send(Request::Start { id: id.into(), actor: actor.into() }).await);
+    }
+
     /// Stops a service, after those that need it; returns once it has ended, within the bound of [`Supervisor::stop_all`].
     pub async fn stop(&self, id: &str, actor: &str) {
         let (reply, stopped) = oneshot::channel();
@@ -183,13 +224,18 @@ impl Supervisor {
         let (sender, requests) = mpsc::channel(REQUESTS);
         let handle = Handle(sender);
         let sources = Sources { node: Arc::clone(node), logs: Arc::clone(logs), events: Arc::clone(events), services: handle.clone() };
-        let services =
-            vec![machined::service(settings.socket, settings.peer, sources)?, apid::service(settings.apid, Arc::clone(node), logs)];
+        let names = settings.dnsd.listen;
+        let services = vec![
+            machined::service(settings.socket, settings.peer, sources)?,
+            apid::service(settings.apid, Arc::clone(node), logs),
+            dnsd::service(settings.dnsd, node, logs),
+        ];
         let board = Board::new(Arc::clone(node), Arc::clone(events));
         let tasks = TaskTracker::new();
         let mut driver = Driver::new(node, logs, board, requests, &tasks);
         driver.add(services)?;
         tasks.spawn(driver.run());
+        node.tasks.spawn(node.stop.clone().run_until_cancelled_owned(dnsd::keep(Arc::clone(node), handle.clone(), names)));
         Ok(Self { handle, tasks })
     }
 

@@ -33,7 +33,6 @@ impl Service {
     }
 
     /// Does this before each run; `false`: the service is not needed here.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for services that need an image or a folder"))]
     pub(super) fn prepared_by<F>(self, prepare: impl Fn() -> F + Send + Sync + 'static) -> Self
     where
         F: Future<Output = Result<bool, String>> + Send + 'static,

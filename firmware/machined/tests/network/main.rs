@@ -13,10 +13,13 @@ use std::{
 
 use machined::{
     net::{Paths, start_with},
-    node::{DiskStatus, NetworkStatus, Node, PartitionStatus},
+    node::{DiskStatus, HostDnsSettings, HostDnsStatus, NetworkStatus, Node, PartitionStatus},
 };
 use nix::sched::{CloneFlags, unshare};
-use rtnetlink::{AddressMessageBuilder, Handle, LinkUnspec, LinkVeth};
+use rtnetlink::{
+    AddressMessageBuilder, Handle, LinkUnspec, LinkVeth,
+    packet_route::address::{AddressAttribute, AddressMessage, AddressScope},
+};
 use server::{Orders, SERVER, Server, serve};
 
 /// For everything that is bound to happen without a timer of the protocol.
@@ -122,6 +125,7 @@ async fn node() {
 
     first_lease(&node, &handle, &mut server, &paths, began).await;
     hot_plug(&node, &handle).await;
+    name_server(&node, &handle, &paths).await;
     foreign_address(&node, &handle).await;
     server.wait_for("renewal", SOON, |seen| seen.kind == 3 && seen.uses == Ipv4Addr::new(10, 7, 0, 15)).await;
     refusal(&node, &server).await;
@@ -139,6 +143,7 @@ fn paths(folder: &Path, cmdline: &str) -> Paths {
         sys_net: folder.join("sys"),
         proc_net: "/proc/sys/net".into(),
         etc: folder.join("etc"),
+        pods: folder.join("pods"),
         state: folder.join("state"),
     };
     std::fs::create_dir_all(paths.sys_net.join("eth0/device")).unwrap();
@@ -190,6 +195,52 @@ async fn first_lease(node: &Arc<Node>, handle: &Handle, server: &mut Server, pat
     // The loopback link answers.
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+}
+
+/// Programs and pods are sent to the node's own name server while it answers; what pods ask is on loopback while it is wanted.
+async fn name_server(node: &Arc<Node>, handle: &Handle, paths: &Paths) {
+    let (programs, pods) = (paths.etc.join("resolv.conf"), paths.pods.join("resolv.conf"));
+    let servers =
+        |path: &Path| read(path).lines().filter_map(|line| line.strip_prefix("nameserver ").map(str::to_owned)).collect::<Vec<_>>();
+    let direct = servers(&programs);
+    assert!(!direct.is_empty() && servers(&pods) == direct);
+    let own: IpAddr = "169.254.116.108".parse().unwrap();
+    node.host_dns.send_modify(|dns| {
+        dns.settings = HostDnsSettings {
+            enabled: true,
+            local: Some("127.0.0.53:53".parse().unwrap()),
+            pods: vec![own, "fd54:616c:6f73:0:204f:5320:444e:531".parse().unwrap()],
+            member_names: false,
+        };
+    });
+    soon("the address on loopback", async || on_loopback(handle).await.contains(&(own, AddressScope::Host))).await;
+    assert_eq!(servers(&programs), direct, "it does not answer yet");
+    node.host_dns.send_modify(|dns| dns.serving = true);
+    soon("resolv.conf with the own server", async || servers(&programs) == ["127.0.0.53"]).await;
+    soon("the same for pods", async || servers(&pods) == ["169.254.116.108", "fd54:616c:6f73:0:204f:5320:444e:531"]).await;
+    node.host_dns.send_modify(|dns| dns.serving = false);
+    soon("resolv.conf as before", async || servers(&programs) == direct && servers(&pods) == direct).await;
+    node.host_dns.send_replace(HostDnsStatus::default());
+    soon("no address on loopback", async || on_loopback(handle).await.iter().all(|(address, _)| address.is_loopback())).await;
+}
+
+async fn on_loopback(handle: &Handle) -> Vec<(IpAddr, AddressScope)> {
+    use futures_util::TryStreamExt;
+    let all: Vec<_> = handle.address().get().set_link_index_filter(1).execute().try_collect().await.unwrap();
+    let address = |message: &AddressMessage| {
+        message.attributes.iter().find_map(|one| if let AddressAttribute::Address(address) = one { Some(*address) } else { None })
+    };
+    all.iter().filter_map(|message| Some((address(message)?, message.header.scope))).collect()
+}
+
+/// Waits for what nobody tells.
+async fn soon(what: &str, mut wanted: impl AsyncFnMut() -> bool) {
+    let look = async {
+        while !wanted().await {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(SOON, look).await.unwrap_or_else(|_| panic!("not within {SOON:?}: {what}"));
 }
 
 /// A link that appears later and that the command line names.

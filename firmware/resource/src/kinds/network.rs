@@ -1,5 +1,6 @@
 //! The network as it is (here) and as it is wanted (`specs`, `link`).
 
+mod dns;
 mod link;
 mod names;
 mod specs;
@@ -9,6 +10,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use crate::{Bits, Code, HardwareAddress};
+pub use dns::{DnsResolveCacheSpec, DnsUpstreamSpec, HOST_DNS, HostDnsConfigSpec};
 pub use link::{
     BondMasterSpec, BondSlave, BridgeMasterSpec, BridgeVlanSpec, LinkSpecSpec, PortSpec, StpSpec, VethSpec, VlanSpec, VrfMasterSpec,
     WireguardPeer, WireguardSpec,
@@ -253,6 +255,9 @@ kinds! {
     OperatorSpecSpec: "OperatorSpecs.net.talos.dev" in "network", [], [], sensitive;
     LinkAliasSpecSpec: "LinkAliasSpecs.net.talos.dev" in "network", [], ["Alias" = "{.alias}"];
     StaticHostSpec: "StaticHosts.net.talos.dev" in "network", [], ["Addresses" = "{.addresses}"];
+    HostDnsConfigSpec: "HostDNSConfigs.net.talos.dev" in "network", [], ["Enabled" = "{.enabled}"];
+    DnsUpstreamSpec: "DNSUpstreams.net.talos.dev" in "network", [], ["Healthy" = "{.healthy}", "Address" = "{.addr}"];
+    DnsResolveCacheSpec: "DNSResolveCaches.net.talos.dev" in "network", [], ["Status" = "{.status}"];
     RoutingRuleStatusSpec: "RoutingRuleStatuses.net.talos.dev" in "network", ["routingrule", "routingrules"],
         ["Src" = "{.src}", "Dst" = "{.dst}", "Table" = "{.table}", "Priority" = "{.priority}"];
     TimeServerStatusSpec: "TimeServerStatuses.net.talos.dev" in "network", ["timeserver", "timeservers"],

@@ -70,6 +70,7 @@ fn inputs(default_action: DefaultAction) -> Inputs {
         ingress: Ingress { default_action, rules },
         cluster: vec!["10.244.0.0/16".parse().unwrap()],
         addresses: vec!["10.0.0.2".parse().unwrap(), "fd00::2".parse().unwrap()],
+        name_server: vec!["169.254.116.108".parse().unwrap()],
     }
 }
 
@@ -98,6 +99,9 @@ fn a_node_that_blocks_lets_in_what_its_rules_name() {
     assert!(open(&Packet { ports: (547, 546), ..packet(UDP, "fe80::1", 546) }));
     assert!(!open(&Packet { ports: (547, 546), ..packet(UDP, "2001:db8::1", 546) }));
     assert!(open(&Packet { to: "10.244.1.1".parse().unwrap(), ..packet(TCP, "10.244.0.1", 80) }), "pods among themselves");
+    let asks = |protocol, from, port| Packet { to: "169.254.116.108".parse().unwrap(), ..packet(protocol, from, port) };
+    assert!(open(&asks(UDP, "10.244.0.1", 53)) && open(&asks(TCP, "10.244.0.1", 53)), "pods look for names");
+    assert!(!open(&asks(UDP, "10.1.0.1", 53)) && !open(&asks(UDP, "10.244.0.1", 54)));
     let through = Packet { to: "10.244.1.1".parse().unwrap(), ..packet(TCP, "192.168.0.1", 80) };
     let prerouting = &table(&inputs).chains[1];
     assert!(!prerouting.rules.iter().any(|rule| fits(rule, &through)), "what is not for this node is not this chain's");

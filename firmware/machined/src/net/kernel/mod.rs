@@ -167,7 +167,7 @@ impl Kernel {
                 let told = tunnel::tell(*link, from.as_deref(), to).await;
                 return told.map_err(|source| KernelError::Tunnel { action: Box::new(action.clone()), source });
             }
-            Action::AddAddress { link, net, metric } => self.add_address(*link, *net, *metric).await,
+            Action::AddAddress { link, net, metric, host } => self.add_address(*link, *net, *metric, *host).await,
             Action::RemoveAddress { link, net } => self.handle.address().del(address_message(*link, *net)).execute().await,
             Action::AddRoute(route) => {
                 let message = routes::route_message(route).ok_or_else(malformed)?;
@@ -204,8 +204,12 @@ impl Kernel {
         self.handle.link().change(message).execute().await
     }
 
-    async fn add_address(&self, link: u32, net: IpNet, metric: u32) -> Result<(), rtnetlink::Error> {
+    async fn add_address(&self, link: u32, net: IpNet, metric: u32, host: bool) -> Result<(), rtnetlink::Error> {
         let mut request = self.handle.address().add(link, net.addr(), net.prefix_len()).replace();
+        if host {
+            // Else packets that go out by a link without an address would come from this one.
+            request.message_mut().header.scope = AddressScope::Host;
+        }
         let attributes = &mut request.message_mut().attributes;
         attributes.push(AddressAttribute::Protocol(AddressProtocol::Other(OURS)));
         if metric > 0 {

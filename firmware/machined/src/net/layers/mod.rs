@@ -1,7 +1,8 @@
 //! What each layer wants, from what it knows. Pure.
 //!
 //! - [`default_layer`]: what a node does when nobody says anything: every physical link that nobody mentions asks by DHCP;
-//! - [`cmdline_layer`]: `ip=` and its kin; [`operator_layer`]: leases; [`configuration_layer`]: the machine configuration.
+//! - [`cmdline_layer`]: `ip=` and its kin; [`operator_layer`]: leases; [`configuration_layer`]: the machine configuration;
+//! - [`all`] adds where pods ask the node's own name server.
 //!
 //! **Absent so far:** the platform layer: on metal it is a value of META that nobody writes yet.
 
@@ -15,9 +16,13 @@ pub use lease::operator_layer;
 pub use make::Source;
 pub use unsaid::{cmdline_layer, default_layer};
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 use machine_config::network::{Network, Which};
+use resource::kinds::network::{AddressSpecSpec, ConfigLayer, scope};
 
 use super::{
     cmdline::CommandLine,
@@ -27,6 +32,8 @@ use super::{
 
 /// Metric of routes that name none; further links get the next numbers so that their default routes can coexist.
 pub const METRIC: u32 = 1024;
+/// `RT_SCOPE_HOST`.
+const HOST: u32 = 254;
 
 /// Everything that layers are made from.
 #[derive(Clone, Copy, Debug)]
@@ -41,6 +48,8 @@ pub struct Sources<'a> {
     pub leases: &'a BTreeMap<String, Lease>,
     /// The host name that the node takes by itself, if it does.
     pub automatic: Option<&'a str>,
+    /// Where pods ask the node's own name server.
+    pub pods_dns: &'a [IpAddr],
 }
 
 /// All layers. Links that are to be left alone are in none.
@@ -61,7 +70,19 @@ pub fn all(sources: &Sources<'_>) -> Specs {
     // Only what still asks is given something: the lease of a link that is to be left alone is none.
     let asking: BTreeSet<String> = specs.operators.iter().map(Layered::id).collect();
     specs.add(operator_layer(sources, &asking, &specs));
+    specs.add(name_server(sources));
     specs
+}
+
+/// Loopback has the addresses of the node's own name server. Only this host may use them; the layer is the reference's.
+fn name_server(sources: &Sources<'_>) -> Specs {
+    let by = Source(ConfigLayer::Operator);
+    let loopback = sources.links.iter().filter(|link| link.loopback);
+    let addresses = loopback.flat_map(|link| {
+        let own = |address: &IpAddr| AddressSpecSpec { scope: scope(HOST), ..by.address(&link.name, (*address).into(), 0) };
+        sources.pods_dns.iter().map(own)
+    });
+    Specs { addresses: addresses.collect(), ..Specs::default() }
 }
 
 /// Names of the links that a layer says anything about.

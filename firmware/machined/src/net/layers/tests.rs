@@ -39,7 +39,7 @@ fn merged(line: &str, config: &Network, leases: &[(&str, Lease)]) -> (Merged, Sp
     let links = [link(1, "lo"), link(2, "eth0"), link(3, "eth1"), link(4, "veth0")];
     let leases = leases.iter().map(|(link, lease)| (format!("dhcp4/{link}"), lease.clone())).collect();
     let line = CommandLine::parse(line);
-    let specs = all(&Sources { links: &links, line: &line, config, leases: &leases, automatic: Some("keelson-1") });
+    let specs = all(&Sources { links: &links, line: &line, config, leases: &leases, automatic: Some("keelson-1"), pods_dns: &[] });
     (specs.merge(), specs)
 }
 
@@ -226,4 +226,19 @@ fn links_are_chosen_by_hardware_and_alias() {
         ["rest0=eth1", "unclear=eth1", "uplink=eth0"].iter().filter(|text| !text.starts_with("rest")).copied().collect::<Vec<_>>()
     );
     assert_eq!(merged.operators.len(), 0, "all are mentioned");
+}
+
+#[test]
+fn the_name_server_for_pods_is_on_loopback() {
+    let links = [link(1, "lo"), link(2, "eth0")];
+    let [four, six]: [IpAddr; 2] = ["169.254.116.108", "fd54:616c:6f73:0:204f:5320:444e:531"].map(|text| text.parse().unwrap());
+    let (line, config, leases) = (CommandLine::parse(""), Network::default(), BTreeMap::new());
+    let sources = Sources { links: &links, line: &line, config: &config, leases: &leases, automatic: Some("n"), pods_dns: &[four, six] };
+    let merged = all(&sources).merge();
+    let found: Vec<_> = merged.addresses.iter().map(|(id, spec)| (id.as_str(), spec.scope.name(), spec.layer)).collect();
+    let layer = ConfigLayer::Operator;
+    let six = "lo/fd54:616c:6f73:0:204f:5320:444e:531/128";
+    assert_eq!(found, [("lo/169.254.116.108/32", "host".into(), layer), (six, "host".into(), layer)]);
+    let none = all(&Sources { pods_dns: &[], ..sources });
+    assert!(none.addresses.is_empty());
 }

@@ -42,7 +42,7 @@ pub enum Action {
     /// Remove an address of ours.
     RemoveAddress { link: u32, net: IpNet },
     /// Add an address; metric 0 leaves the metric of its route to the kernel.
-    AddAddress { link: u32, net: IpNet, metric: u32 },
+    AddAddress { link: u32, net: IpNet, metric: u32, host: bool },
     /// Remove a route of ours.
     RemoveRoute(Route),
     /// Add a route.

@@ -10,6 +10,8 @@ use crate::net::model::{Address, INET6, Link, Route, Rule};
 
 /// `FR_ACT_TO_TBL`: the one action that looks into a table.
 const LOOK_UP: u8 = 1;
+/// `RT_SCOPE_HOST`.
+const HOST: u32 = 254;
 
 impl Planner<'_> {
     /// What of ours is not wanted any more. What is on a link that goes goes with it.
@@ -26,7 +28,7 @@ impl Planner<'_> {
         let ours = self.actual.addresses.iter().filter(|address| address.ours && stays(Some(address.link)));
         let gone: Vec<Action> = ours
             .filter(|have| {
-                !self.wanted_addresses().any(|(link, net, metric)| (link.index, net, metric) == (have.link, have.net, have.metric))
+                !self.wanted_addresses().any(|(link, net, metric, _)| (link.index, net, metric) == (have.link, have.net, have.metric))
             })
             .map(|have| Action::RemoveAddress { link: have.link, net: have.net })
             .collect();
@@ -41,8 +43,8 @@ impl Planner<'_> {
         };
         let addresses: Vec<Action> = self
             .wanted_addresses()
-            .filter(|(link, net, metric)| !there(link.index, *net, *metric))
-            .map(|(link, net, metric)| Action::AddAddress { link: link.index, net, metric })
+            .filter(|(link, net, metric, _)| !there(link.index, *net, *metric))
+            .map(|(link, net, metric, host)| Action::AddAddress { link: link.index, net, metric, host })
             .collect();
         let routes = self.wanted_routes(|link| link.up && !self.fallen.contains(&link.index));
         let routes = routes.into_iter().filter(|route| !self.actual.routes.contains(route)).map(Action::AddRoute).collect::<Vec<_>>();
@@ -51,9 +53,9 @@ impl Planner<'_> {
         self.plan.actions.extend(addresses.into_iter().chain(routes).chain(rules));
     }
 
-    /// Addresses of links that are there, with metrics.
-    fn wanted_addresses(&self) -> impl Iterator<Item = (&Link, IpNet, u32)> {
-        let known = |spec: &AddressSpecSpec| Some((self.link(&spec.link_name)?, spec.address?, spec.priority));
+    /// Addresses of links that are there, with metrics, and whether they are for this host alone.
+    fn wanted_addresses(&self) -> impl Iterator<Item = (&Link, IpNet, u32, bool)> {
+        let known = |spec: &AddressSpecSpec| Some((self.link(&spec.link_name)?, spec.address?, spec.priority, spec.scope.number == HOST));
         self.wanted.addresses.values().filter_map(known)
     }
 
@@ -91,7 +93,7 @@ impl Planner<'_> {
     /// A next hop outside all prefixes of its link: the kernel takes it only with the word that it is on the link.
     fn off_link(&self, link: &Link, gateway: IpAddr) -> bool {
         let link_local = matches!(gateway, IpAddr::V6(address) if address.is_unicast_link_local());
-        !link_local && !self.wanted_addresses().any(|(on, net, _)| on.index == link.index && net.contains(&gateway))
+        !link_local && !self.wanted_addresses().any(|(on, net, ..)| on.index == link.index && net.contains(&gateway))
     }
 
     fn wanted_rules(&self) -> Vec<Rule> {

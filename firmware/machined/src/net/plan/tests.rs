@@ -166,7 +166,7 @@ impl Model {
                 self.actual.addresses.retain(|one| !(one.link == link && one.net == net && one.ours));
                 assert_eq!(self.actual.addresses.len() + 1, before, "one of ours");
             }
-            Action::AddAddress { link, net, metric } => {
+            Action::AddAddress { link, net, metric, .. } => {
                 self.link(link);
                 self.actual.addresses.push(Address { link, net, metric, ours: true, settled: true, usable: true });
             }
@@ -327,7 +327,7 @@ fn steps_come_in_an_order_that_works() {
             Action::Up { link: 1 },
             Action::AllowIpv6 { name: "eth0".to_owned() },
             Action::Up { link: eth0 },
-            Action::AddAddress { link: eth0, net, metric: 0 },
+            Action::AddAddress { link: eth0, net, metric: 0, host: false },
         ],
         "routes wait for the link"
     );
