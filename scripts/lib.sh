@@ -27,7 +27,7 @@ target_dir() {
   own=$targets/$(digest <<<"$top") && mkdir -p "$targets"
   for left in "$targets"/*/; do
     [ ! -d "$own" ] && [ -s "$left/checkout" ] && [ ! -d "$(cat "$left/checkout")" ] && mv -T "$left" "$own" 2>/dev/null || continue
-    for package in qemu xtask "$top"/firmware/*/; do
+    for package in fuzz qemu xtask "$top"/firmware/*/; do
       rm -rf "$own"/*/{,*/}.fingerprint/"$(basename "$package")"-[0-9a-f]*
     done
   done

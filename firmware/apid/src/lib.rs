@@ -11,6 +11,8 @@
 
 mod accept;
 mod forward;
+#[doc(hidden)]
+pub mod fuzz;
 mod hold;
 mod orders;
 mod peer;

@@ -6,6 +6,9 @@ pub mod block;
 pub mod cgroup;
 /// The wall clock and its floor.
 pub mod clock;
+/// What fuzz targets reach.
+#[doc(hidden)]
+pub mod fuzz;
 /// The kernel's host name.
 pub mod hostname;
 /// The kernel log, written and read.

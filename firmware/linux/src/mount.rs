@@ -109,7 +109,7 @@ pub fn is_mounted(target: &Path) -> Result<bool, MountError> {
 }
 
 /// `ID PARENT MAJ:MIN ROOT TARGET OPTIONS [TAG...] - TYPE DEVICE SUPER`; lines of another shape are left out.
-fn parse(text: &str) -> Vec<MountEntry> {
+pub(crate) fn parse(text: &str) -> Vec<MountEntry> {
     text.lines()
         .filter_map(|line| {
             let (head, tail) = line.split_once(" - ")?;

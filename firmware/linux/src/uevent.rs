@@ -80,7 +80,7 @@ fn heard(socket: &AsyncFd<OwnedFd>, buffer: &mut [u8], subsystem: &str) -> io::R
 }
 
 /// Whether a message is about a device of a subsystem: `KEY=value` fields with zero bytes between them.
-fn is_about(message: &[u8], subsystem: &str) -> bool {
+pub(crate) fn is_about(message: &[u8], subsystem: &str) -> bool {
     let fields = message.split(|byte| *byte == 0);
     fields.filter_map(|field| field.strip_prefix(b"SUBSYSTEM=")).any(|value| value == subsystem.as_bytes())
 }

@@ -21,6 +21,8 @@ pub mod console;
 pub mod disk;
 pub mod events;
 pub mod firewall;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod identity;
 pub mod logs;
 pub mod net;

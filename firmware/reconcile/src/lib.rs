@@ -12,6 +12,8 @@
 
 mod backoff;
 mod context;
+#[doc(hidden)]
+pub mod fuzz;
 mod graph;
 mod reconciler;
 mod runtime;

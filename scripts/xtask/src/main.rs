@@ -4,6 +4,7 @@
 //! - [`image`]: `build` and `legal-info`, on the image builder
 //! - [`check`]: `check` and `test`: formatting, lints, house rules, host tests, VM suites, and one line that sums them up
 //! - [`console`], [`quickstart`], [`bench`]: a node to type at, one to look at, and measured ones; all on the harness in `qemu/`
+//! - [`fuzz`]: looks for bytes that break what reads them
 //! - [`flash`]: onto a disk or stick
 //! - [`tidy`]: the house rules that no compiler knows
 //!
@@ -16,6 +17,7 @@ mod check;
 mod command;
 mod console;
 mod flash;
+mod fuzz;
 mod image;
 mod quickstart;
 mod sealed;
@@ -47,6 +49,8 @@ enum Command {
     VmTest(check::VmArguments),
     /// Measured figures: `bench boot --json`.
     Bench(bench::Arguments),
+    /// Looks for inputs that break a parser: `fuzz config --time 5m`.
+    Fuzz(fuzz::Arguments),
     /// Collects the licence texts and the source list of all that is in a board's image.
     LegalInfo(image::Arguments),
     /// Lists what differs between the results of two builds; see scripts/reproducible.
@@ -92,6 +96,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Tidy => tidy::run(),
         Command::Test(arguments) => check::test(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
+        Command::Fuzz(arguments) => fuzz::run(&arguments),
         Command::LegalInfo(arguments) => image::legal_info(&arguments),
         Command::Compare { left, right } => image::compare(&left, &right),
         Command::Flash(arguments) => flash::run(&arguments),

@@ -17,6 +17,9 @@ fn crate_roots_say_what_they_are() {
     check("firmware/linux/src/lib.rs", "//! A crate.\n", &[]);
     check("scripts/xtask/src/main.rs", "#![forbid(unsafe_code)]\n", &["starts with a `//!`"]);
     check("firmware/pki/src/other.rs", "fn f() {}\n", &[]);
+    check("scripts/fuzz/src/lib.rs", "//! A crate.\n#![deny(unsafe_code)]\n", &[]);
+    check("scripts/fuzz/src/lib.rs", "//! A crate.\n", &["forbid(unsafe_code)"]);
+    check("scripts/xtask/src/main.rs", "//! A crate.\n#![deny(unsafe_code)]\n", &["forbid(unsafe_code)"]);
 }
 
 #[test]

@@ -116,7 +116,7 @@ fn ask(name: &str, flags: u32) -> Result<Vec<Target>, DmError> {
 }
 
 /// `struct dm_target_spec` (start, length, status, offset of the next, type) followed by a text, `count` times.
-fn parse(answer: &[u8], count: u32) -> Option<Vec<Target>> {
+pub(crate) fn parse(answer: &[u8], count: u32) -> Option<Vec<Target>> {
     let mut targets = Vec::new();
     let mut at = 0usize;
     for _ in 0..count {

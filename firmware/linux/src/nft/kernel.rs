@@ -203,6 +203,16 @@ fn error(payload: &[u8]) -> (i32, String) {
     (code, said.unwrap_or_default())
 }
 
+/// What is understood of a datagram: of each message its kind, its error, and the expressions in each of its attributes.
+pub(crate) fn understood(datagram: &[u8]) -> Vec<(u16, i32, Vec<String>)> {
+    let one = |payload: &[u8]| {
+        let lists = attributes(payload.get(FAMILY_HEADER..).unwrap_or_default());
+        (error(payload).0, lists.into_iter().flat_map(|(_, list)| expressions(list)).collect())
+    };
+    let all = messages(datagram).into_iter().map(|message| (message.kind, one(message.payload)));
+    all.map(|(kind, (code, expressions))| (kind, code, expressions)).collect()
+}
+
 /// Attributes of a message.
 type Object = Vec<(u16, Vec<u8>)>;
 

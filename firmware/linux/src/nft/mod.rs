@@ -13,6 +13,7 @@ mod message;
 
 use std::net::IpAddr;
 
+pub(crate) use kernel::understood;
 pub use kernel::{FilterError, Seen, SeenChain, read, replace};
 
 /// A table of the family `inet`, which sees IPv4 and IPv6.

@@ -24,6 +24,11 @@ pub(crate) use order::Order;
 pub use order::OrderError;
 pub(crate) use report::Report;
 
+/// An order as it was understood, written again; for fuzz targets.
+pub(crate) fn reread(bytes: &[u8]) -> Result<Vec<u8>, OrderError> {
+    Order::decode(bytes)?.encode()
+}
+
 /// What `argv[0]` of the launcher ends with.
 pub const LAUNCHER: &str = "launcher";
 /// The launcher's descriptor: it reads its order there, and says there what failed.

@@ -17,7 +17,7 @@ mod gate;
 mod inspect;
 mod machine;
 mod meta;
-mod metrics;
+pub(crate) mod metrics;
 mod power;
 mod reset;
 mod roles;

@@ -324,7 +324,7 @@ pub(super) fn name(text: &str) -> Option<String> {
 }
 
 /// What we use of a lease. Names that are not names are left out: they come from whoever answers on the wire.
-fn granted(lease: &DhcpV4Lease) -> Lease {
+pub(crate) fn granted(lease: &DhcpV4Lease) -> Lease {
     // The mask's ones decide; one that is no mask is no reason to have no address.
     let prefix = lease.prefix_length();
     let address = Ipv4Net::new(lease.yiaddr, if prefix == 0 { 32 } else { prefix });

@@ -91,7 +91,7 @@ impl Client for Mozim6 {
 }
 
 /// What we use of a lease. The address is alone: routers are announced, not leased.
-fn granted(lease: &DhcpV6Lease) -> Lease {
+pub(crate) fn granted(lease: &DhcpV6Lease) -> Lease {
     Lease {
         address: IpNet::V6(Ipv6Net::from(lease.address)),
         routers: Vec::new(),

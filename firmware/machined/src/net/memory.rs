@@ -65,7 +65,7 @@ fn bounded(path: &std::path::Path) -> Option<String> {
 }
 
 /// An address that a host may have; whatever else is in the file is no memory.
-fn parse(text: &str) -> Option<Ipv4Addr> {
+pub(crate) fn parse(text: &str) -> Option<Ipv4Addr> {
     let address: Ipv4Addr = text.trim().parse().ok()?;
     let host = !(address.is_unspecified() || address.is_loopback() || address.is_multicast() || address.is_broadcast());
     host.then_some(address)

@@ -18,7 +18,7 @@ pub mod dhcp6;
 pub(crate) mod kernel;
 pub mod layers;
 mod manager;
-mod memory;
+pub(crate) mod memory;
 pub mod model;
 pub mod names;
 pub mod plan;

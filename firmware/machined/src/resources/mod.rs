@@ -11,7 +11,7 @@ mod config;
 mod disks;
 mod dns;
 mod firewall;
-mod kernel;
+pub(crate) mod kernel;
 mod listener;
 mod meta;
 mod mirror;

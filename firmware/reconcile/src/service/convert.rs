@@ -45,7 +45,7 @@ fn metadata(metadata: &Metadata) -> cosi::Metadata {
 }
 
 /// What is meant.
-pub(super) fn query(labels: &[cosi::LabelQuery], id: Option<&cosi::IdQuery>) -> Result<Query, Status> {
+pub(crate) fn query(labels: &[cosi::LabelQuery], id: Option<&cosi::IdQuery>) -> Result<Query, Status> {
     if labels.iter().map(|query| query.terms.len().max(1)).sum::<usize>() > MOST_TERMS {
         return Err(Status::invalid_argument(format!("more than {MOST_TERMS} label terms in one query")));
     }

@@ -6,6 +6,8 @@
 mod convert;
 mod watch;
 
+pub(crate) use convert::query;
+
 use std::pin::Pin;
 
 use futures_util::{Stream, stream};

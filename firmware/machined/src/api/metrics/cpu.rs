@@ -9,7 +9,7 @@ pub(in super::super) fn load_avg() -> Result<LoadAvgResponse, Status> {
     Ok(LoadAvgResponse { messages: vec![parse_load(&read("/proc/loadavg")?)] })
 }
 
-fn parse_load(text: &str) -> LoadAvg {
+pub(super) fn parse_load(text: &str) -> LoadAvg {
     let mut columns = text.split_whitespace().map(|text| text.parse().unwrap_or(0.0));
     let mut next = || columns.next().unwrap_or(0.0);
     LoadAvg { metadata: None, load1: next(), load5: next(), load15: next() }
@@ -21,7 +21,7 @@ pub(in super::super) fn cpu_info() -> Result<CpuInfoResponse, Status> {
 }
 
 /// One block of `key : value` lines a processor. Keys of x86; arm64 has few of them.
-fn parse_cpus(text: &str) -> Vec<CpuInfo> {
+pub(super) fn parse_cpus(text: &str) -> Vec<CpuInfo> {
     let mut cpus: Vec<CpuInfo> = Vec::new();
     for (key, value) in text.lines().filter_map(|line| line.split_once(':')) {
         let (key, value) = (key.trim(), value.trim());

@@ -10,7 +10,7 @@ pub(in super::super) fn disk_stats() -> Result<DiskStatsResponse, Status> {
     Ok(DiskStatsResponse { messages: vec![DiskStats { metadata: None, total: Some(total(&devices)), devices }] })
 }
 
-fn parse(text: &str) -> Vec<DiskStat> {
+pub(super) fn parse(text: &str) -> Vec<DiskStat> {
     text.lines().filter_map(row).collect()
 }
 
@@ -38,7 +38,7 @@ fn row(line: &str) -> Option<DiskStat> {
     })
 }
 
-fn total(devices: &[DiskStat]) -> DiskStat {
+pub(super) fn total(devices: &[DiskStat]) -> DiskStat {
     let sum = |field: fn(&DiskStat) -> u64| devices.iter().map(field).fold(0, u64::saturating_add);
     DiskStat {
         name: "total".to_owned(),

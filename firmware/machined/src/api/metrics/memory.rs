@@ -11,7 +11,7 @@ pub(in super::super) fn memory() -> Result<MemoryResponse, Status> {
 }
 
 /// Fields that the kernel does not have stay 0.
-fn parse(text: &str) -> MemInfo {
+pub(super) fn parse(text: &str) -> MemInfo {
     let mut info = MemInfo::default();
     for (name, value) in text.lines().filter_map(|line| line.split_once(':')) {
         let value = value.split_whitespace().next().and_then(|value| value.parse().ok()).unwrap_or(0);

@@ -18,6 +18,13 @@ pub(super) use network::network_stats;
 pub(super) use processes::processes;
 pub(super) use stat::system_stat;
 
+/// What each reader makes of a text, whichever file of /proc it is of; for fuzz targets.
+pub(crate) fn all_of(text: &str) -> String {
+    let (disks, devices) = (disks::parse(text), network::parse(text));
+    let totals = (disks::total(&disks), network::total(&devices));
+    format!("{:?}", (totals, disks, devices, cpu::parse_load(text), cpu::parse_cpus(text), memory::parse(text), stat::parse(text)))
+}
+
 /// A file of /proc, as text.
 fn read(path: &str) -> Result<String, Status> {
     std::fs::read_to_string(path).map_err(|error| Status::unknown(format!("read {path}: {error}")))

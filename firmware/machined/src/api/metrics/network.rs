@@ -12,7 +12,7 @@ pub(in super::super) fn network_stats() -> Result<NetworkDeviceStatsResponse, St
 }
 
 /// The two lines of headings have no colon.
-fn parse(text: &str) -> Vec<NetDev> {
+pub(super) fn parse(text: &str) -> Vec<NetDev> {
     text.lines().filter_map(|line| line.split_once(':')).map(|(name, columns)| row(name.trim(), columns)).collect()
 }
 
@@ -40,7 +40,7 @@ fn row(name: &str, columns: &str) -> NetDev {
     }
 }
 
-fn total(devices: &[NetDev]) -> NetDev {
+pub(super) fn total(devices: &[NetDev]) -> NetDev {
     let sum = |field: fn(&NetDev) -> u64| devices.iter().map(field).fold(0, u64::saturating_add);
     NetDev {
         name: "total".to_owned(),

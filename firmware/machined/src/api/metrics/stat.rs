@@ -12,7 +12,7 @@ pub(in super::super) fn system_stat() -> Result<SystemStatResponse, Status> {
     Ok(SystemStatResponse { messages: vec![parse(&read("/proc/stat")?)] })
 }
 
-fn parse(text: &str) -> SystemStat {
+pub(super) fn parse(text: &str) -> SystemStat {
     let mut stat = SystemStat::default();
     for line in text.lines() {
         let mut columns = line.split_whitespace();

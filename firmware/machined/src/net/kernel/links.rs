@@ -20,7 +20,7 @@ use crate::net::{
 };
 
 /// A link as the kernel tells it; `more` of it from sysfs.
-pub(super) fn link(message: &LinkMessage, sys_net: &Path, more: bool) -> Link {
+pub(crate) fn link(message: &LinkMessage, sys_net: &Path, more: bool) -> Link {
     let flags = message.header.flags;
     let mut link = Link {
         index: message.header.index,

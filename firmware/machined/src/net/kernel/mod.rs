@@ -23,8 +23,8 @@ use rtnetlink::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub(crate) use self::{
-    links::{details, hardware},
-    routes::rule,
+    links::{details, hardware, link},
+    routes::{default_gateway, own_route, own_rule, rule},
 };
 use super::{
     model::{Actual, Address},
@@ -292,7 +292,7 @@ async fn collect<T>(what: &'static str, stream: impl Stream<Item = Result<T, rtn
     stream.try_collect().await.map_err(|source| KernelError::List { what, source })
 }
 
-fn address(message: &AddressMessage) -> Option<Address> {
+pub(crate) fn address(message: &AddressMessage) -> Option<Address> {
     let mut given = None;
     let mut local = None;
     let mut ours = false;

@@ -79,7 +79,7 @@ fn parts(message: &RouteMessage) -> Parts {
 }
 
 /// A route of ours in any table.
-pub(super) fn own_route(message: &RouteMessage) -> Option<Route> {
+pub(crate) fn own_route(message: &RouteMessage) -> Option<Route> {
     if message.header.protocol != RouteProtocol::Other(OURS) {
         return None;
     }
@@ -104,7 +104,7 @@ pub(super) fn own_route(message: &RouteMessage) -> Option<Route> {
 }
 
 /// Metric and gateway of a default route in the main table.
-pub(super) fn default_gateway(message: &RouteMessage) -> Option<(u32, IpAddr)> {
+pub(crate) fn default_gateway(message: &RouteMessage) -> Option<(u32, IpAddr)> {
     let parts = parts(message);
     let default = message.header.destination_prefix_length == 0 && parts.table == u32::from(RouteHeader::RT_TABLE_MAIN);
     if default { Some((parts.metric, parts.gateway?)) } else { None }
@@ -167,7 +167,7 @@ pub(crate) fn rule(message: &RuleMessage) -> (Rule, bool) {
     (rule, ours)
 }
 
-pub(super) fn own_rule(message: &RuleMessage) -> Option<Rule> {
+pub(crate) fn own_rule(message: &RuleMessage) -> Option<Rule> {
     let (rule, ours) = rule(message);
     ours.then_some(rule)
 }

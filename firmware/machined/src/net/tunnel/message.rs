@@ -291,7 +291,7 @@ fn attributes(mut bytes: &[u8]) -> Vec<(u16, &[u8])> {
 }
 
 /// The messages of an answer to the request with this number; others are passed over.
-pub(super) fn split(mut bytes: &[u8], sequence: u32) -> Result<Vec<Wire>, MessageError> {
+pub(crate) fn split(mut bytes: &[u8], sequence: u32) -> Result<Vec<Wire>, MessageError> {
     let mut found = Vec::new();
     while !bytes.is_empty() {
         let (head, _) = bytes.split_first_chunk::<HEADER>().ok_or(MessageError::Cut)?;
@@ -312,7 +312,7 @@ pub(super) fn split(mut bytes: &[u8], sequence: u32) -> Result<Vec<Wire>, Messag
 }
 
 /// A tunnel as the kernel tells it, without its keys. A peer with many networks comes in pieces.
-pub(super) fn device(parts: &[Vec<u8>]) -> Result<WireguardSpec, MessageError> {
+pub(crate) fn device(parts: &[Vec<u8>]) -> Result<WireguardSpec, MessageError> {
     let mut spec = WireguardSpec::default();
     for (kind, value) in parts.iter().flat_map(|part| attributes(part)) {
         match kind {

@@ -11,6 +11,7 @@ use rtnetlink::sys::{AsyncSocket, AsyncSocketExt, SocketAddr, TokioSocket, proto
 use tokio::time::timeout;
 
 pub use message::{MessageError, Wire};
+pub(crate) use message::{device, split};
 
 /// The kernel answers within this.
 const LIMIT: Duration = Duration::from_secs(5);

@@ -28,7 +28,7 @@ const UNKNOWN: u32 = 255;
 
 /// What sysfs says of a link.
 #[derive(Debug, Default)]
-pub(super) struct Device {
+pub(crate) struct Device {
     /// Name of the device behind it; empty when there is none.
     pub(super) bus_path: String,
     /// Its driver.
@@ -51,7 +51,7 @@ pub(super) fn link_name(message: &LinkMessage) -> &str {
 }
 
 /// A link, with what sysfs says of it.
-pub(super) fn link(message: &LinkMessage, device: &Device) -> LinkStatusSpec {
+pub(crate) fn link(message: &LinkMessage, device: &Device) -> LinkStatusSpec {
     let mut spec = LinkStatusSpec {
         index: message.header.index,
         kind_of_hardware: link_type(u16::from(message.header.link_layer_type)),
@@ -116,7 +116,7 @@ pub(super) fn name_others(spec: &mut LinkStatusSpec, names: &BTreeMap<u32, Strin
 }
 
 /// A rule with its id.
-pub(super) fn rule(message: &RuleMessage) -> (String, RoutingRuleStatusSpec) {
+pub(crate) fn rule(message: &RuleMessage) -> (String, RoutingRuleStatusSpec) {
     let (rule, _) = own_rule(message);
     let spec = RoutingRuleStatusSpec {
         family: family(if rule.six { INET6 } else { INET }),
@@ -134,7 +134,7 @@ pub(super) fn rule(message: &RuleMessage) -> (String, RoutingRuleStatusSpec) {
 }
 
 /// An address with its id; nothing for one without an address.
-pub(super) fn address(message: &AddressMessage, names: &BTreeMap<u32, String>) -> Option<(String, AddressStatusSpec)> {
+pub(crate) fn address(message: &AddressMessage, names: &BTreeMap<u32, String>) -> Option<(String, AddressStatusSpec)> {
     let header = &message.header;
     let mut spec = AddressStatusSpec {
         link_index: header.index,
@@ -163,7 +163,7 @@ pub(super) fn address(message: &AddressMessage, names: &BTreeMap<u32, String>) -
 }
 
 /// A route with its id.
-pub(super) fn route(message: &RouteMessage, names: &BTreeMap<u32, String>) -> (String, RouteStatusSpec) {
+pub(crate) fn route(message: &RouteMessage, names: &BTreeMap<u32, String>) -> (String, RouteStatusSpec) {
     let header = &message.header;
     let name = |index: u32| names.get(&index).cloned().unwrap_or_default();
     let mut table = u32::from(header.table);

@@ -1,6 +1,6 @@
 //! Links, addresses, routes and rules as the kernel has them, whoever made them.
 
-mod convert;
+pub(crate) mod convert;
 
 use std::{collections::BTreeMap, path::Path};
 
