@@ -97,6 +97,11 @@ pub enum Command {
     Reboot(Reboot),
     /// Power nodes off
     Shutdown(Shutdown),
+    /// Wipe nodes: the whole system disk, or what is named
+    Reset(Reset),
+    /// Small values that a node keeps outside of its configuration. `keelctl get meta` shows them
+    #[command(subcommand)]
+    Meta(Meta),
 }
 
 /// How results are shown.
@@ -570,6 +575,69 @@ pub struct Shutdown {
     pub wait: Wait,
 }
 
+/// With no labels the whole system disk is wiped, and the machine boots from it no more until an image is flashed. STATE and EPHEMERAL
+/// together leave a node that waits for a configuration; META as well, one as it was flashed.
+#[derive(Debug, Args)]
+pub struct Reset {
+    /// Stop workloads in order first
+    #[arg(long, default_value_t = true, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    pub graceful: bool,
+    /// Restart afterwards instead of powering off
+    #[arg(long, default_value_t = false, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    pub reboot: bool,
+    /// Wipe these partitions of the system disk only: STATE, EPHEMERAL, META
+    #[arg(long, value_delimiter = ',', value_name = "LABEL")]
+    pub system_labels_to_wipe: Vec<String>,
+    /// Wipe these other disks as well: /dev/sdb
+    #[arg(long, value_delimiter = ',', value_name = "DEVICE")]
+    pub user_disks_to_wipe: Vec<String>,
+    /// Which disks may be wiped
+    #[arg(long, value_enum, default_value_t = WipeMode::All)]
+    pub wipe_mode: WipeMode,
+    #[command(flatten)]
+    pub wait: Wait,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum WipeMode {
+    /// The system disk, and those that are named
+    All,
+    /// The system disk
+    SystemDisk,
+    /// Those that are named
+    UserDisks,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Meta {
+    /// Store a value
+    Write {
+        /// Key, 0 to 255 or 0x00 to 0xff
+        #[arg(value_parser = meta_key)]
+        key: u8,
+        /// Value
+        value: String,
+        #[command(flatten)]
+        insecure: Insecure,
+    },
+    /// Remove a value
+    Delete {
+        /// Key, 0 to 255 or 0x00 to 0xff
+        #[arg(value_parser = meta_key)]
+        key: u8,
+        #[command(flatten)]
+        insecure: Insecure,
+    },
+}
+
+fn meta_key(text: &str) -> Result<u8, String> {
+    let number = match text.strip_prefix("0x") {
+        Some(digits) => u8::from_str_radix(digits, 16),
+        None => text.parse(),
+    };
+    number.map_err(|_| "a key is a number from 0 to 255 (0x00 to 0xff)".to_owned())
+}
+
 /// Waiting for an action to be over.
 #[derive(Clone, Copy, Debug, Args)]
 pub struct Wait {
@@ -619,6 +687,10 @@ mod tests {
             "inspect dependencies -o dot",
             "reboot --wait=false -m force",
             "shutdown --force --timeout 1m",
+            "reset --graceful=false --reboot --system-labels-to-wipe STATE,EPHEMERAL --system-labels-to-wipe META -n a",
+            "reset --wipe-mode user-disks --user-disks-to-wipe /dev/sdb --user-disks-to-wipe /dev/sdc --wait=false",
+            "meta write 0x0a {} -n a",
+            "meta delete 10 -i -n a",
             "config endpoint 10.0.0.1 10.0.0.2:1 --talosconfig t",
         ] {
             let words = std::iter::once("keelctl").chain(line.split_whitespace());
@@ -638,6 +710,11 @@ mod tests {
             "logs",
             "apply-config -n a",
             "reboot -m slow",
+            "reset --wipe-mode none",
+            "meta write 256 a",
+            "meta write 0x100 a",
+            "meta write 1",
+            "meta delete x",
             "gen config c",
             "mc patch a",
             "validate -c a",

@@ -9,6 +9,7 @@ mod get;
 mod inspect;
 mod machineconfig;
 mod meminfo;
+mod meta;
 mod nodes;
 mod patches;
 mod power;
@@ -66,6 +67,8 @@ fn run(cli: Cli) -> Result<ExitCode> {
             Command::Read(read) => files::read(&fleet, &read).await,
             Command::Reboot(reboot) => power::reboot(&fleet, reboot).await,
             Command::Shutdown(shutdown) => power::shutdown(&fleet, shutdown).await,
+            Command::Reset(reset) => power::reset(&fleet, reset).await,
+            Command::Meta(command) => meta::run(&fleet, command).await,
         }
     })
 }

@@ -1,10 +1,12 @@
-//! `reboot` and `shutdown`, and waiting until they are done.
+//! `reboot`, `shutdown` and `reset`, and waiting until they are done.
 
 use std::{process::ExitCode, time::Duration};
 
 use anyhow::{Context as _, Result, anyhow};
 use tonic::{Code, Streaming};
-use wire::machine::{Event, EventsRequest, reboot_request::Mode as Wire};
+use wire::machine::{
+    Event, EventsRequest, ResetPartitionSpec, ResetRequest, reboot_request::Mode as Wire, reset_request::WipeMode as Wipe,
+};
 
 use crate::{
     ClientError,
@@ -22,19 +24,63 @@ const RETRY: Duration = Duration::from_secs(1);
 /// How long one attempt may take.
 const ATTEMPT: Duration = Duration::from_secs(10);
 
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 enum Action {
     Reboot(Wire),
     Shutdown { force: bool },
+    Reset(ResetRequest),
+}
+
+/// How a node is found after an action.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum After {
+    /// Up again, with its configuration.
+    Running,
+    /// Up again, waiting for one.
+    Maintenance,
+    /// Off, or nothing boots on it any more.
+    Gone,
 }
 
 impl Action {
-    async fn start(self, client: &Client) -> Result<String, ClientError> {
+    async fn start(&self, client: &Client) -> Result<String, ClientError> {
         match self {
-            Self::Reboot(mode) => client.reboot(mode).await,
-            Self::Shutdown { force } => client.shutdown(force).await,
+            Self::Reboot(mode) => client.reboot(*mode).await,
+            Self::Shutdown { force } => client.shutdown(*force).await,
+            Self::Reset(request) => client.reset(request.clone()).await,
         }
     }
+
+    fn after(&self) -> After {
+        match self {
+            Self::Reboot(_) => After::Running,
+            Self::Shutdown { .. } => After::Gone,
+            Self::Reset(request) if !request.reboot => After::Gone,
+            Self::Reset(request) if request.mode() == Wipe::UserDisks => After::Running,
+            Self::Reset(request) => match request.system_partitions_to_wipe.as_slice() {
+                [] => After::Gone,
+                named if named.iter().any(|named| named.label == "STATE") => After::Maintenance,
+                _ => After::Running,
+            },
+        }
+    }
+}
+
+pub async fn reset(fleet: &Fleet, args: args::Reset) -> Result<ExitCode> {
+    let mode = match args.wipe_mode {
+        args::WipeMode::All => Wipe::All,
+        args::WipeMode::SystemDisk => Wipe::SystemDisk,
+        args::WipeMode::UserDisks => Wipe::UserDisks,
+    };
+    let labels = args.system_labels_to_wipe.into_iter();
+    let request = ResetRequest {
+        graceful: args.graceful,
+        reboot: args.reboot,
+        system_partitions_to_wipe: labels.map(|label| ResetPartitionSpec { label, wipe: true }).collect(),
+        user_disks_to_wipe: args.user_disks_to_wipe,
+        mode: mode.into(),
+    };
+    run(fleet, Action::Reset(request), args.wait).await
 }
 
 pub async fn reboot(fleet: &Fleet, args: args::Reboot) -> Result<ExitCode> {
@@ -58,7 +104,7 @@ async fn run(fleet: &Fleet, action: Action, wait: Wait) -> Result<ExitCode> {
             action.start(&client).await?;
             return Ok(());
         }
-        let watch = follow(action, &node, &client);
+        let watch = follow(&action, &node, &client);
         let done = tokio::time::timeout(limit, watch).await;
         done.map_err(|_| anyhow!("not done after {} s; it may still be going on", limit.as_secs()))?
     };
@@ -66,27 +112,56 @@ async fn run(fleet: &Fleet, action: Action, wait: Wait) -> Result<ExitCode> {
 }
 
 /// Subscribes first, then acts, so that no event of the action is missed.
-async fn follow(action: Action, node: &str, client: &Client) -> Result<()> {
+async fn follow(action: &Action, node: &str, client: &Client) -> Result<()> {
     let mut stream = client.events(EventsRequest::default()).await?;
     next("Events", &mut stream).await?;
-    let before = match (action, client.boot_id().await) {
-        (Action::Shutdown { .. }, _) => None,
-        (Action::Reboot(_), Ok(id)) => Some(id),
-        (Action::Reboot(_), Err(error)) if error.code() == Some(Code::PermissionDenied) => None,
-        (Action::Reboot(_), Err(error)) => return Err(error.into()),
+    let after = action.after();
+    let before = match client.boot_id().await {
+        _ if after == After::Gone => None,
+        Ok(id) => Some(id),
+        Err(error) if error.code() == Some(Code::PermissionDenied) => None,
+        Err(error) => return Err(error.into()),
     };
     let actor = action.start(client).await?;
     going_down(node, &actor, &mut stream).await?;
-    match (action, before) {
-        (Action::Reboot(_), Some(before)) => coming_up(node, client, &before).await,
-        (Action::Reboot(_), None) => {
+    match (after, before) {
+        (After::Running, Some(before)) => coming_up(node, client, &before).await,
+        (After::Running, None) => {
             eprintln!("{node}: restarting (only an admin can watch it come back)");
             Ok(())
         }
-        (Action::Shutdown { .. }, _) => {
-            eprintln!("{node}: powered off");
+        (After::Maintenance, before) => waiting(node, client, before.as_deref()).await,
+        (After::Gone, _) => {
+            let what = match action {
+                Action::Reset(request) if request.reboot => "wiping what the machine boots from; it restarts without a system",
+                Action::Reset(_) => "wiping, then powering off",
+                Action::Reboot(_) | Action::Shutdown { .. } => "powered off",
+            };
+            eprintln!("{node}: {what}");
             Ok(())
         }
+    }
+}
+
+/// Waits until the node answers strangers: it has forgotten whom it knew.
+async fn waiting(node: &str, client: &Client, before: Option<&str>) -> Result<()> {
+    eprintln!("{node}: waiting for it to come back without a configuration");
+    // A node behind an endpoint is asked itself: without a configuration nobody forwards to it.
+    let address = if client.address().host == node { client.address().to_string() } else { node.to_owned() };
+    loop {
+        let attempt = async { Client::connect_insecure(&address, None).await?.disks().await };
+        if let Ok(Ok(_)) = tokio::time::timeout(ATTEMPT, attempt).await {
+            eprintln!("{node}: it waits for a configuration");
+            return Ok(());
+        }
+        // It still knows this client: what was to be wiped was not.
+        let known = tokio::time::timeout(ATTEMPT, client.boot_id()).await;
+        if let (Ok(Ok(id)), Some(before)) = (known, before)
+            && id != before
+        {
+            return Err(anyhow!("it has come back with its configuration: the reset failed; its console tells why"));
+        }
+        tokio::time::sleep(RETRY).await;
     }
 }
 
@@ -144,4 +219,23 @@ async fn ready(node: &str, client: &Client) -> Result<bool, ClientError> {
 /// Errors that a node on its way down or up gives.
 fn passing(error: &ClientError) -> bool {
     matches!(error.code(), Some(Code::Unavailable | Code::Unknown | Code::Cancelled | Code::Internal | Code::DeadlineExceeded))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn how_a_node_is_found_after_a_reset() {
+        let check = |mode: Wipe, labels: &[&str], reboot, expect| {
+            let named = labels.iter().map(|label| ResetPartitionSpec { label: (*label).to_owned(), wipe: true });
+            let request = ResetRequest { mode: mode.into(), reboot, system_partitions_to_wipe: named.collect(), ..ResetRequest::default() };
+            assert_eq!(Action::Reset(request).after(), expect, "{mode:?} {labels:?} {reboot}");
+        };
+        check(Wipe::All, &[], true, After::Gone);
+        check(Wipe::SystemDisk, &["STATE", "EPHEMERAL"], true, After::Maintenance);
+        check(Wipe::All, &["STATE", "EPHEMERAL"], false, After::Gone);
+        check(Wipe::All, &["EPHEMERAL", "META"], true, After::Running);
+        check(Wipe::UserDisks, &[], true, After::Running);
+    }
 }

@@ -9,8 +9,9 @@ use wire::{
     inspect::ControllerDependencyEdge,
     machine::{
         ApplyConfiguration, ApplyConfigurationRequest, DmesgRequest, Event, EventsRequest, FileInfo, ListRequest, LogsRequest, MemInfo,
-        MountStat, ProcessInfo, ReadRequest, RebootRequest, ServiceInfo, ServiceRestartRequest, ServiceStartRequest, ServiceStopRequest,
-        ShutdownRequest, Version, apply_configuration_request::Mode as ApplyMode, reboot_request::Mode as RebootMode,
+        MetaDeleteRequest, MetaWriteRequest, MountStat, ProcessInfo, ReadRequest, RebootRequest, ResetRequest, ServiceInfo,
+        ServiceRestartRequest, ServiceStartRequest, ServiceStopRequest, ShutdownRequest, Version,
+        apply_configuration_request::Mode as ApplyMode, reboot_request::Mode as RebootMode,
     },
     storage::Disk,
 };
@@ -125,6 +126,25 @@ impl Client {
     pub async fn restart_service(&self, id: &str) -> Result<String, ClientError> {
         let reply = done("ServiceRestart", self.machine().service_restart(ServiceRestartRequest { id: id.into() }).await)?;
         Ok(single("ServiceRestart", reply.messages, |message| message.metadata.as_ref())?.resp)
+    }
+
+    /// Wipes what the request names; returns the action's id.
+    pub async fn reset(&self, request: ResetRequest) -> Result<String, ClientError> {
+        let reply = done("Reset", self.machine().reset(request).await)?;
+        Ok(single("Reset", reply.messages, |message| message.metadata.as_ref())?.actor_id)
+    }
+
+    /// Stores a key of META.
+    pub async fn meta_write(&self, key: u8, value: &[u8]) -> Result<(), ClientError> {
+        let request = MetaWriteRequest { key: key.into(), value: value.to_vec() };
+        let reply = done("MetaWrite", self.machine().meta_write(request).await)?;
+        single("MetaWrite", reply.messages, |message| message.metadata.as_ref()).map(drop)
+    }
+
+    /// Removes a key of META; `NotFound` when it is not set.
+    pub async fn meta_delete(&self, key: u8) -> Result<(), ClientError> {
+        let reply = done("MetaDelete", self.machine().meta_delete(MetaDeleteRequest { key: key.into() }).await)?;
+        single("MetaDelete", reply.messages, |message| message.metadata.as_ref()).map(drop)
     }
 
     /// Kernel messages: those there are, then new ones when following; only new ones with `tail`.

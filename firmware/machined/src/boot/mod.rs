@@ -4,7 +4,7 @@
 //! - `mainloop`: commands, signals, health; ends when the machine goes down.
 //! - `sequencer`: runs one [`crate::sequence`] at a time: `initialize`, then `start` (the boot sequence), at last
 //!   `shutdown` (the way down, bounded at each step) or `reset` (the same, with what is wiped on it).
-//! - [`setup`], [`groups`], [`facts`], [`sinks`], [`readiness`], [`health`]: what these are made of.
+//! - [`setup`], [`groups`], [`facts`], [`sinks`], `sizes`, [`readiness`], [`health`]: what these are made of.
 
 pub mod facts;
 pub mod failsafe;
@@ -18,6 +18,7 @@ mod sequencer;
 pub mod setup;
 mod shutdown;
 pub mod sinks;
+mod sizes;
 mod start;
 
 use std::{

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
-use super::{Machine, readiness};
+use super::{Machine, readiness, sizes};
 use crate::sequence::phases::{OnError, Phase, Step};
 
 /// Longest wait for the services; what has not come by then is reported and goes on trying (reference: 70 min).
@@ -14,7 +14,9 @@ const TELL: Duration = Duration::from_secs(15);
 
 /// The phases in order.
 pub fn list(machine: &Arc<Machine>) -> Vec<Phase> {
-    vec![Phase::new("startEverything", vec![start_everything(machine)])]
+    let mut phases = sizes::list(machine);
+    phases.push(Phase::new("startEverything", vec![start_everything(machine)]));
+    phases
 }
 
 /// Services are started while the machine initializes; here they have to have come up.
