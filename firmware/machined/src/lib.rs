@@ -4,7 +4,7 @@
 //! - [`sequence`]: how that is run: one sequence of phases at a time, and who may replace whom.
 //! - [`node`]: what the parts tell each other; each subject has one writer.
 //! - [`disk`], [`net`], [`config`]: the system disk, the network, the configuration in force; [`state`]: small files on STATE.
-//! - [`identity`]: who the node is.
+//! - [`identity`], [`platform`]: who the node is, and what the place that it is in says of it.
 //! - [`firewall`], [`time`], [`params`]: who gets in, when it is, and what the kernel is told.
 //! - [`resources`]: what is known of all that, as generic clients read it.
 //! - [`services`], [`api`]: supervised services; the machine API on its socket.
@@ -28,6 +28,7 @@ pub mod logs;
 pub mod net;
 pub mod node;
 pub mod params;
+pub mod platform;
 pub mod resources;
 pub mod sequence;
 pub mod services;

@@ -44,7 +44,7 @@ use tokio_stream::wrappers::UnixListenerStream;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
-pub(crate) use self::system::{PLATFORM, TAG};
+pub(crate) use self::system::TAG;
 use self::{admission::Admission, blocking::Blocking, gate::Gate};
 use crate::{events::Events, logs::Logs, node::Node, services::Handle};
 

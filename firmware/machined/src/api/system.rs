@@ -11,14 +11,12 @@ use super::Sources;
 /// What clients take us for, with our own version behind it: they parse this and choose their calls by it.
 pub const TAG: &str = concat!("v1.14.0+keelson.", env!("CARGO_PKG_VERSION"));
 
-/// The kind of place that the node is in, as clients know it.
-pub const PLATFORM: &str = "metal";
-
 /// The processor's name as clients know it.
 const ARCH: &str = if cfg!(target_arch = "x86_64") { "amd64" } else { "arm64" };
 
 pub(super) fn version(sources: &Sources) -> VersionResponse {
     let boot = sources.node.boot.borrow();
+    let platform = sources.node.platform.borrow().platform;
     let info = VersionInfo {
         tag: TAG.to_owned(),
         // The root hash names the build exactly.
@@ -32,7 +30,7 @@ pub(super) fn version(sources: &Sources) -> VersionResponse {
         messages: vec![Version {
             metadata: None,
             version: Some(info),
-            platform: Some(PlatformInfo { name: PLATFORM.to_owned(), mode: PLATFORM.to_owned() }),
+            platform: Some(PlatformInfo { name: platform.name().to_owned(), mode: platform.mode().to_owned() }),
             features: Some(FeaturesInfo { rbac: true }),
         }],
     }

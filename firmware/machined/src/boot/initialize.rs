@@ -15,6 +15,7 @@ use crate::{
     events, firewall, identity, net,
     node::{Node, Slot},
     params,
+    platform::{self, Choice, Platform},
     sequence::phases::{OnError, Phase, Step, StepError},
     services::{self, Settings, Supervisor},
     time,
@@ -130,16 +131,29 @@ fn mount_volumes(rest: oneshot::Receiver<disk::Rest>) -> Step {
 fn acquire_config(machine: &Arc<Machine>) -> Step {
     let machine = Arc::clone(machine);
     Step::new("acquireConfig", OnError::Report, async move {
-        // Beside the configuration, on a thread of its own.
+        // Both beside the configuration, on threads of their own.
         identity::start(&machine.node);
+        let Choice { seek, .. } = start_platform(&machine);
         // It begins with STATE; other volumes come later. The sender lives in the node.
         drop(machine.node.disk.subscribe().wait_for(|disk| disk.settled).await);
         // STATE has the time at which this node was last seen running, and certificates are made next.
         let clock = clock_floor(&machine);
         let inline = machine.command_line.all("talos.config.inline").map(str::to_owned).collect();
-        machine.config.acquire(inline).await;
+        machine.config.acquire(inline, seek).await;
         clock
     })
+}
+
+/// What the command line and the firmware say of the place that the machine is in. A configured node asks it again later.
+fn start_platform(machine: &Arc<Machine>) -> Choice {
+    let line = &machine.command_line;
+    let choice = Choice::of(line.last("talos.platform"), line.last("talos.config"), platform::facts::serial);
+    platform::start(&machine.node, &choice);
+    if choice.platform != Platform::Metal {
+        let (node, seek) = (Arc::clone(&machine.node), choice.seek.clone());
+        spawn_after_api(&machine.node, platform::refresh(node, seek));
+    }
+    choice
 }
 
 /// Ends once there is a configuration. Until somebody brings one, the node is in maintenance.

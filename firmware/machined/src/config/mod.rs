@@ -1,17 +1,19 @@
 //! The configuration in force: where it comes from, how it is replaced.
 //!
-//! [`Manager::acquire`] runs once at boot and asks in order: STATE, `talos.config.inline`, a labelled volume.
+//! [`Manager::acquire`] runs once at boot and asks in order: STATE, `talos.config.inline`, then where the platform keeps one
+//! ([`Seek`]): labelled volumes, or a web server, which takes its time while the node serves its API.
 //! [`Manager::apply`] takes a new one over the API, for good or on [`trial`]. Both check first ([`machine_config`]), store crash-safely
 //! ([`store`]), then publish in `node.config`; who acts on a configuration watches that. A file on STATE that can no
 //! longer be read is kept, shown as an error, and never replaced by somebody without a certificate.
 
 pub mod diff;
+pub mod document;
 mod effects;
 pub mod inline;
 pub mod label;
 pub mod store;
 mod trial;
-mod volumes;
+pub mod volumes;
 
 use std::{
     collections::BTreeSet,
@@ -23,7 +25,16 @@ use std::{
 use machine_config::{Config, MachineType, Parsed};
 use tokio::{sync::Mutex, time::interval};
 
-use crate::node::{ActiveConfig, ApplyError, ApplyMode, ApplyOutcome, ConfigText, Node};
+use document::Document;
+use volumes::Label;
+
+use crate::{
+    node::{ActiveConfig, ApplyError, ApplyMode, ApplyOutcome, ConfigText, Node},
+    platform::{
+        self, Platform, Seek,
+        download::{self, Next, Patience, Wanted},
+    },
+};
 
 /// STATE's mount point.
 const STATE: &str = "/system/state";
@@ -66,12 +77,12 @@ impl Manager {
     }
 
     /// Finds a configuration; afterwards `node.config` is settled and holds it, or why there is none.
-    pub async fn acquire(self: &Arc<Self>, inline: Vec<String>) {
-        self.find(inline).await;
+    pub async fn acquire(self: &Arc<Self>, inline: Vec<String>, seek: Seek) {
+        self.find(inline, seek).await;
         self.node.config.send_modify(|status| status.settled = true);
     }
 
-    async fn find(self: &Arc<Self>, inline: Vec<String>) {
+    async fn find(self: &Arc<Self>, inline: Vec<String>, seek: Seek) {
         let mut turn = self.turn.lock().await;
         let state = self.clone();
         let stored = blocking(move || {
@@ -93,16 +104,97 @@ impl Manager {
             Ok(None) => {}
             Err(error) => self.report(daemon::report(&error).to_string()),
         }
-        let names = volumes::candidates(&self.node.disk.borrow().name);
-        self.look(&mut turn, names.clone()).await;
-        if turn.kind.is_none() {
-            log::info!(target: "config", "no configuration: waiting for one over the API or on a volume labelled cidata or metal-iso");
-            self.node.tasks.spawn(self.clone().watch_volumes(names));
+        match seek {
+            Seek::Volumes(labels) => {
+                let names = volumes::candidates(&self.node.disk.borrow().name);
+                self.look(&mut turn, names.clone(), labels).await;
+                if turn.kind.is_none() {
+                    let labels_text = labels.iter().map(|label| label.source()).collect::<Vec<_>>().join(" or ");
+                    log::info!(target: "config", "no configuration: waiting for one over the API or on a volume labelled {labels_text}");
+                    self.node.tasks.spawn(self.clone().watch_volumes(names, labels));
+                }
+            }
+            Seek::Url(template) => self.begin_download(Wanted::Template(template)),
+            Seek::Seed(seed) => self.begin_download(Wanted::Seed(seed)),
+            Seek::Nothing => log::info!(target: "config", "no configuration: waiting for one over the API"),
         }
     }
 
+    fn begin_download(self: &Arc<Self>, wanted: Wanted) {
+        if self.refuses_strangers() {
+            return self.report(format!("no configuration is asked for from {}: {}", wanted.source(), self.lost_text()));
+        }
+        log::info!(target: "config", "no configuration: waiting for one over the API or from a web server ({})", wanted.source());
+        self.node.tasks.spawn(self.clone().download(wanted));
+    }
+
+    /// Fetches a configuration until there is one, from there or from elsewhere.
+    async fn download(self: Arc<Self>, wanted: Wanted) {
+        if self.unless_configured(download::network_up(&self.node)).await.is_none() {
+            return;
+        }
+        let mut patience = Patience::new();
+        let mut refused: Option<String> = None;
+        loop {
+            let failure = match self.unless_configured(self.fetch(&wanted)).await {
+                None => return,
+                Some(Ok(None)) => {
+                    let source = wanted.source();
+                    return log::info!(target: "config", "the document from {source} is for another system: waiting for one over the API");
+                }
+                Some(Ok(Some(text))) => {
+                    let mut turn = self.turn.lock().await;
+                    // The same mistakes need not be told twice.
+                    if turn.kind.is_none() && refused.as_ref() != Some(&text) {
+                        self.take(&mut turn, text.clone(), wanted.source()).await;
+                        refused = Some(text);
+                    }
+                    if turn.kind.is_some() {
+                        return;
+                    }
+                    None
+                }
+                Some(Err(failure)) => Some(failure),
+            };
+            if let Some(failure) = failure {
+                match patience.failed(&failure) {
+                    Next::Tell(text) => self.report_and_warn(format!("no configuration yet: {text}")),
+                    Next::Remind(text) => log::info!(target: "config", "{text}"),
+                    Next::Quiet => {}
+                    Next::GiveUp(text) => return self.report_and_warn(format!("no configuration from a web server: {text}")),
+                }
+            }
+            if self.unless_configured(patience.rest()).await.is_none() {
+                return;
+            }
+        }
+    }
+
+    async fn fetch(&self, wanted: &Wanted) -> Result<Option<String>, download::Failure> {
+        download::configuration(&self.node, &download::client()?, wanted).await
+    }
+
+    /// What `work` gives, unless there is a configuration first or the node stops.
+    async fn unless_configured<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        let mut config = self.node.config.subscribe();
+        tokio::select! {
+            () = self.node.stop.cancelled() => None,
+            // The sender lives in the node.
+            _ = config.wait_for(|config| config.active.is_some()) => {
+                log::info!(target: "config", "the node is configured: nothing is fetched any more");
+                None
+            }
+            found = work => Some(found),
+        }
+    }
+
+    fn report_and_warn(&self, error: String) {
+        self.node.warnings.push(error.clone());
+        self.report(error);
+    }
+
     /// In maintenance: looks at block devices that appear, until there is a configuration.
-    async fn watch_volumes(self: Arc<Self>, mut seen: BTreeSet<String>) {
+    async fn watch_volumes(self: Arc<Self>, mut seen: BTreeSet<String>, labels: &'static [Label]) {
         let mut ticks = interval(LOOK);
         loop {
             tokio::select! {
@@ -117,16 +209,26 @@ impl Manager {
             let fresh: BTreeSet<String> = names.difference(&seen).cloned().collect();
             seen = names;
             if !fresh.is_empty() {
-                self.look(&mut turn, fresh).await;
+                self.look(&mut turn, fresh, labels).await;
             }
         }
     }
 
-    async fn look(&self, turn: &mut Turn, names: BTreeSet<String>) {
-        match blocking(move || volumes::search(&names).map_err(|error| daemon::report(&error).to_string())).await {
-            Ok(Some(found)) => self.take(turn, found.text, found.source).await,
-            Ok(None) => {}
-            Err(error) => self.report(error),
+    async fn look(self: &Arc<Self>, turn: &mut Turn, names: BTreeSet<String>, labels: &'static [Label]) {
+        let nocloud = self.node.platform.borrow().platform == Platform::NoCloud;
+        let search = move || volumes::search(&names, labels, nocloud).map_err(|error| daemon::report(&error).to_string());
+        let found = match blocking(search).await {
+            Ok(Some(found)) => found,
+            Ok(None) => return,
+            Err(error) => return self.report(error),
+        };
+        if let Some(texts) = found.texts {
+            platform::adopt(&self.node, texts).await;
+        }
+        match found.document {
+            Document::Config(text) => self.take(turn, text, found.source).await,
+            Document::Include(url) => self.begin_download(Wanted::Include(url)),
+            Document::Foreign => {}
         }
     }
 

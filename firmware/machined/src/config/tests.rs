@@ -5,6 +5,8 @@ use std::time::SystemTime;
 use super::*;
 use crate::node::{DiskStatus, PartitionStatus};
 
+const NOWHERE: Seek = Seek::Nothing;
+
 /// A generated configuration of each type, of one cluster.
 fn texts() -> (String, String) {
     let now = SystemTime::now();
@@ -47,7 +49,7 @@ impl Rig {
 async fn a_fresh_node_takes_stores_and_finds_it_again() {
     let (control_plane, worker) = texts();
     let rig = rig();
-    rig.manager.acquire(Vec::new()).await;
+    rig.manager.acquire(Vec::new(), NOWHERE).await;
     assert_eq!(rig.active(), None);
 
     let tried = rig.apply(&control_plane, ApplyMode::DryRun).await.expect("valid");
@@ -71,7 +73,7 @@ async fn a_fresh_node_takes_stores_and_finds_it_again() {
     assert_eq!(rig.active(), Some(("api", control_plane)));
 
     let second_boot = Arc::new(Manager::in_folder(&rig.node, rig.folder.path()));
-    second_boot.acquire(Vec::new()).await;
+    second_boot.acquire(Vec::new(), NOWHERE).await;
     assert_eq!(rig.active(), Some(("state", staged_text)));
 }
 
@@ -107,7 +109,7 @@ async fn an_unreadable_file_is_kept_and_shown() {
     let (control_plane, _) = texts();
     let rig = rig();
     store::persist(rig.folder.path(), "machine:\n  typo: x\n").expect("stored");
-    rig.manager.acquire(Vec::new()).await;
+    rig.manager.acquire(Vec::new(), NOWHERE).await;
     let error = rig.node.config.borrow().error.clone().expect("shown");
     assert!(error.contains("typo"), "{error}");
     assert!(matches!(rig.apply(&control_plane, ApplyMode::Now).await, Err(ApplyError::Precondition(_))));
@@ -121,12 +123,12 @@ async fn inline_is_stored_and_put_in_force() {
     let (control_plane, worker) = texts();
     let rig = rig();
     let packed = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, zstd::encode_all(worker.as_bytes(), 3).expect("packs"));
-    rig.manager.acquire(vec![packed.clone()]).await;
+    rig.manager.acquire(vec![packed.clone()], NOWHERE).await;
     assert_eq!(rig.active(), Some(("inline", worker.clone())));
     assert_eq!(rig.stored(), Some(worker));
     store::persist(rig.folder.path(), &control_plane).expect("stored");
     let second_boot = Arc::new(Manager::in_folder(&rig.node, rig.folder.path()));
-    second_boot.acquire(vec![packed]).await;
+    second_boot.acquire(vec![packed], NOWHERE).await;
     assert_eq!(rig.active(), Some(("state", control_plane)));
 }
 
@@ -139,7 +141,7 @@ fn variant(text: &str, name: &str) -> String {
 async fn a_trial_is_taken_back() {
     let (control_plane, _) = texts();
     let rig = rig();
-    rig.manager.acquire(Vec::new()).await;
+    rig.manager.acquire(Vec::new(), NOWHERE).await;
     let limit = Duration::from_secs(60);
     let refused = rig.apply(&control_plane, ApplyMode::Try(limit)).await.expect_err("nothing to go back to");
     assert!(matches!(&refused, ApplyError::Precondition(text) if text.contains("no configuration to go back to")), "{refused:?}");
@@ -164,7 +166,7 @@ async fn a_trial_is_taken_back() {
 async fn a_trial_that_is_applied_stays() {
     let (control_plane, _) = texts();
     let rig = rig();
-    rig.manager.acquire(Vec::new()).await;
+    rig.manager.acquire(Vec::new(), NOWHERE).await;
     rig.apply(&control_plane, ApplyMode::Now).await.expect("taken");
     let (tried, staged) = (variant(&control_plane, "tried"), variant(&control_plane, "staged"));
     let limit = Duration::from_secs(60);
@@ -178,4 +180,91 @@ async fn a_trial_that_is_applied_stays() {
     rig.apply(&staged, ApplyMode::Staged).await.expect("staged");
     tokio::time::sleep(limit * 3).await;
     assert_eq!((rig.active(), rig.stored()), (Some(("api", tried)), Some(staged)));
+}
+
+/// A web server that gives these answers, one a connection; its address.
+async fn server(answers: Vec<String>) -> String {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let origin = format!("http://{}", listener.local_addr().expect("bound"));
+    tokio::spawn(async move {
+        for answer in answers {
+            let (mut stream, _) = listener.accept().await.expect("a client");
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                head.push(stream.read_u8().await.expect("a request"));
+            }
+            stream.write_all(answer.as_bytes()).await.expect("taken");
+            stream.shutdown().await.expect("closed");
+        }
+    });
+    origin
+}
+
+fn ok(text: &str) -> String {
+    format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{text}", text.len())
+}
+
+fn online(node: &Node) {
+    let addresses = vec!["10.0.2.15/24".parse().expect("an address")];
+    let link = crate::node::LinkStatus { name: "eth0".into(), mac: String::new(), up: true, addresses, source: String::new() };
+    node.network.send_modify(|network| network.links.push(link));
+}
+
+fn from_url(url: &str) -> Seek {
+    Seek::Url(platform::template::Template::parse(url).expect("a URL"))
+}
+
+/// Waits until the configuration in force comes from `source`.
+async fn in_force(rig: &Rig, source: &str) {
+    let mut config = rig.node.config.subscribe();
+    let comes = config.wait_for(|config| config.active.as_ref().is_some_and(|active| active.source == source));
+    tokio::time::timeout(Duration::from_secs(60), comes).await.expect("in time").expect("the node lives");
+}
+
+#[tokio::test]
+async fn a_configuration_is_fetched_once_there_is_a_network() {
+    let (control_plane, _) = texts();
+    let rig = rig();
+    let url = server(vec!["HTTP/1.1 503 Busy\r\n\r\n".into(), ok("machine: {type: king}\n"), ok(&control_plane)]).await;
+    rig.manager.acquire(Vec::new(), from_url(&url)).await;
+    assert!(rig.node.config.borrow().settled && rig.active().is_none(), "boot goes on without it");
+    online(&rig.node);
+    in_force(&rig, "url").await;
+    assert_eq!(rig.stored(), Some(control_plane));
+    let warnings: Vec<String> = rig.node.warnings.list().into_iter().map(|warning| warning.text).collect();
+    assert!(warnings.iter().any(|text| text.contains("no configuration yet") && text.contains("503")), "{warnings:?}");
+}
+
+#[tokio::test]
+async fn a_configuration_over_the_api_ends_the_download() {
+    let (control_plane, _) = texts();
+    let rig = rig();
+    // Nobody listens there.
+    rig.manager.acquire(Vec::new(), from_url("http://127.0.0.1:1/")).await;
+    online(&rig.node);
+    let mut config = rig.node.config.subscribe();
+    let told = config.wait_for(|config| config.error.as_ref().is_some_and(|error| error.contains("connect to 127.0.0.1")));
+    tokio::time::timeout(Duration::from_secs(60), told).await.expect("in time").expect("the node lives");
+    rig.apply(&control_plane, ApplyMode::Now).await.expect("taken");
+    rig.node.tasks.close();
+    tokio::time::timeout(Duration::from_secs(60), rig.node.tasks.wait()).await.expect("the download ends");
+    assert_eq!(rig.active(), Some(("api", control_plane)));
+}
+
+#[tokio::test]
+async fn a_seed_gives_names_and_network_and_leads_to_the_configuration() {
+    let (control_plane, _) = texts();
+    let rig = rig();
+    rig.node.platform.send_modify(|status| status.platform = Platform::NoCloud);
+    let config = server(vec![ok(&control_plane)]).await;
+    let missing = "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n".to_owned();
+    let meta = ok("instance-id: i-9\n");
+    let url = server(vec![meta, missing, ok(&format!("#include\n{config}/c\n"))]).await;
+    let seed = platform::seed::parse(&format!("ds=nocloud-net;s={url}/seed/;h=n9")).expect("a seed").expect("a URL");
+    online(&rig.node);
+    rig.manager.acquire(Vec::new(), Seek::Seed(seed)).await;
+    in_force(&rig, "nocloud-net").await;
+    let status = rig.node.platform.borrow().clone();
+    assert_eq!((status.metadata.instance_id.as_str(), status.network.hostname.as_deref()), ("i-9", Some("n9")));
 }

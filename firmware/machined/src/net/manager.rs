@@ -138,15 +138,17 @@ impl<'a> Manager<'a> {
     async fn run(&mut self) -> String {
         let (mut config, mut identity) = (self.node.config.subscribe(), self.node.identity.subscribe());
         let mut dns = self.node.host_dns.subscribe();
+        let mut platform = self.node.platform.subscribe();
         let mut pause = RETRY.0;
         loop {
             let own = own_servers(&dns.borrow_and_update());
             let active = config.borrow_and_update().active.clone();
             let known = identity.borrow_and_update().settled;
+            let given = Arc::clone(&platform.borrow_and_update().network);
             let none = Network::default();
             let wanted = active.as_ref().map_or(&none, |active| active.config.network());
             self.kubernetes = active.as_ref().map(|active| ranges(&active.config)).unwrap_or_default();
-            let settled = match self.round(wanted).await {
+            let settled = match self.round(wanted, &given).await {
                 Ok(settled) => settled,
                 Err(error) => return error,
             };
@@ -166,6 +168,7 @@ impl<'a> Manager<'a> {
                 _ = config.changed() => {}
                 _ = identity.changed() => {}
                 () = differs(&mut dns, &own) => {}
+                _ = platform.changed() => {}
                 () = sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => {}
             }
         }
@@ -189,8 +192,9 @@ impl<'a> Manager<'a> {
     }
 
     /// One look at the kernel and what follows from it. `false` when a step failed and is to be tried again.
-    async fn round(&mut self, config: &Network) -> Result<bool, String> {
-        let look = Look { rules: self.ruled || !config.rules.is_empty(), hardware: config.chooses_by_hardware() };
+    async fn round(&mut self, config: &Network, platform: &Network) -> Result<bool, String> {
+        let hardware = config.chooses_by_hardware() || platform.chooses_by_hardware();
+        let look = Look { rules: self.ruled || !config.rules.is_empty(), hardware };
         self.ruled = look.rules;
         let mut actual = self.kernel.read(look).await.map_err(|error| daemon::report(&error).to_string())?;
         self.forget_gone(&actual.links);
@@ -211,6 +215,7 @@ impl<'a> Manager<'a> {
         let sources = Sources {
             links: &actual.links,
             line: &self.line,
+            platform,
             config,
             leases: &leases,
             automatic: automatic.as_deref(),
@@ -435,6 +440,7 @@ fn link_statuses(actual: &Actual, merged: &Merged) -> Vec<LinkStatus> {
         let source = match layer.map(|spec| spec.layer) {
             Some(ConfigLayer::Operator) => "dhcp",
             Some(ConfigLayer::Cmdline) => "cmdline",
+            Some(ConfigLayer::Platform) => "platform",
             Some(ConfigLayer::Configuration) => "config",
             _ => "",
         };

@@ -30,6 +30,8 @@ pub struct Node {
     pub identity: watch::Sender<IdentityStatus>,
     /// META's keys: written by `disk`, when it is brought up and by [`crate::disk::keys`].
     pub meta: watch::Sender<MetaStatus>,
+    /// What the place that the node is in says of it: written by `platform`.
+    pub platform: watch::Sender<PlatformStatus>,
     /// Links, addresses, resolvers, host name: written by `net`.
     pub network: watch::Sender<NetworkStatus>,
     /// The sequence that runs: written by `boot::sequencer`, but for `maintenance`, which its step writes.
@@ -74,6 +76,7 @@ impl Node {
             disk: watch::Sender::default(),
             identity: watch::Sender::default(),
             meta: watch::Sender::default(),
+            platform: watch::Sender::default(),
             network: watch::Sender::default(),
             sequence: watch::Sender::default(),
             network_specs: watch::Sender::default(),

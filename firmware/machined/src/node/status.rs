@@ -9,6 +9,7 @@ use std::{
 };
 
 use ipnet::IpNet;
+use machine_config::{Network, network::nocloud::MetaData};
 /// Where the machine is in its life.
 pub use resource::kinds::runtime::MachineStage as Stage;
 /// Service states; names as on the wire (behaviour (c)).
@@ -19,6 +20,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     identity::NodeId,
+    platform::Platform,
     sequence::{Locked, Request},
 };
 
@@ -136,6 +138,19 @@ impl std::fmt::Debug for MetaStatus {
     }
 }
 
+/// What the place that the node is in says of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PlatformStatus {
+    /// What kind of place it is.
+    pub platform: Platform,
+    /// Who the machine is there.
+    pub metadata: MetaData,
+    /// What the network is to be like there, host name included.
+    pub network: Arc<Network>,
+    /// It is what the platform said since this boot, and not what it said earlier.
+    pub fresh: bool,
+}
+
 /// A partition of the system disk.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PartitionStatus {
@@ -243,7 +258,7 @@ pub struct LinkStatus {
     pub up: bool,
     /// Addresses other than link-local ones.
     pub addresses: Vec<IpNet>,
-    /// Where the addresses came from: `dhcp`, `cmdline`, `config`; empty when none.
+    /// Where the addresses came from: `dhcp`, `cmdline`, `platform`, `config`; empty when none.
     pub source: String,
 }
 
@@ -297,7 +312,7 @@ pub struct ConfigStatus {
 pub struct ActiveConfig {
     /// The YAML as given, comments kept. Secret: never printed whole.
     pub text: ConfigText,
-    /// Where it came from: `state`, `api`, `cidata`, `metal-iso`, `inline`.
+    /// Where it came from: `state`, `api`, `cidata`, `metal-iso`, `inline`, `url`, `include`, `nocloud-net`.
     pub source: &'static str,
     /// Its parsed form.
     pub config: machine_config::Config,

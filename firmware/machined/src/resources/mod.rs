@@ -75,6 +75,7 @@ fn fill(runtime: &mut Runtime, node: &Node) -> Result<(), FillError> {
     runtime.store().describe(kinds::all())?;
     runtime.add(runtime::Boot)?;
     runtime.add(runtime::machine(node))?;
+    runtime.add(runtime::platform(node))?;
     runtime.add(runtime::services(node))?;
     runtime.add(network::status(node))?;
     runtime.add(network::addresses(node))?;

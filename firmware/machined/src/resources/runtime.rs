@@ -15,7 +15,7 @@ use resource::kinds::{
 use super::mirror::Mirror;
 use crate::{
     api,
-    node::{MachineStatus, Node, ServiceState, ServiceStatus},
+    node::{MachineStatus, Node, PlatformStatus, ServiceState, ServiceStatus},
 };
 
 /// The firmware's variables.
@@ -40,6 +40,24 @@ pub(super) fn services(node: &Node) -> Mirror<Vec<ServiceStatus>> {
     Mirror::new("runtime.services", &node.services, outputs, |services: &Vec<ServiceStatus>, context| {
         context.keep(services.iter().map(|service| (service.id.clone(), health(service))))?;
         context.keep(services.iter().filter_map(process))?;
+        Ok(())
+    })
+}
+
+pub(super) fn platform(node: &Node) -> Mirror<PlatformStatus> {
+    let outputs = vec![Output::exclusive::<PlatformMetadataSpec>()];
+    Mirror::new("runtime.platform", &node.platform, outputs, |PlatformStatus { platform, metadata, .. }, context| {
+        let metadata = metadata.clone();
+        let spec = PlatformMetadataSpec {
+            platform: platform.name().to_owned(),
+            hostname: metadata.hostname,
+            region: metadata.region,
+            zone: metadata.zone,
+            instance_type: metadata.instance_type,
+            instance_id: metadata.instance_id,
+            provider_id: metadata.provider_id,
+        };
+        context.keep([(PLATFORM_METADATA.to_owned(), spec)])?;
         Ok(())
     })
 }
@@ -74,7 +92,6 @@ impl Reconciler for Boot {
         let outputs = vec![
             Output::exclusive::<BootIdSpec>(),
             Output::exclusive::<KernelCmdlineSpec>(),
-            Output::exclusive::<PlatformMetadataSpec>(),
             Output::exclusive::<SecurityStateSpec>(),
             Output::exclusive::<SystemInformationSpec>(),
             Output::exclusive::<VersionSpec>(),
@@ -90,8 +107,6 @@ impl Reconciler for Boot {
             let cmdline = read("/proc/cmdline")?;
             context.keep([(BOOT_ID.to_owned(), BootIdSpec { boot_id })])?;
             context.keep([(CMDLINE.to_owned(), KernelCmdlineSpec { cmdline })])?;
-            let platform = PlatformMetadataSpec { platform: api::PLATFORM.to_owned(), ..PlatformMetadataSpec::default() };
-            context.keep([(PLATFORM_METADATA.to_owned(), platform)])?;
             context.keep([(SECURITY_STATE.to_owned(), security(Path::new(EFI_VARIABLES)))])?;
             context.keep(system_information(Path::new(DMI)))?;
             let version = VersionSpec { name: "Keelson".to_owned(), version: api::TAG.to_owned() };

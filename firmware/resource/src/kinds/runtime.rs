@@ -158,6 +158,16 @@ crate::message! {
         1 platform: String = "platform" omitempty,
         /// Host name that it gives.
         2 hostname: String = "hostname" omitempty,
+        /// Where the machine is, roughly.
+        3 region: String = "region" omitempty,
+        /// Where it is, within that.
+        4 zone: String = "zone" omitempty,
+        /// What kind of machine it is there.
+        5 instance_type: String = "instanceType" omitempty,
+        /// Its name there.
+        6 instance_id: String = "instanceId" omitempty,
+        /// Its name for the cluster's cloud provider.
+        7 provider_id: String = "providerId" omitempty,
     }
 
     /// What the machine's boot was checked by.

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use ipnet::IpNet;
 use machine_config::network::{
-    ClientId, Dhcp, Link as Wanted, LinkKind, NameServer, NameServerProtocol, Route, Rule, VlanProtocol, Which, Wireguard,
+    ClientId, Dhcp, Link as Wanted, LinkKind, NameServer, NameServerProtocol, Network, Route, Rule, VlanProtocol, Wireguard,
 };
 use resource::{
     HardwareAddress, SecretText,
@@ -31,14 +31,17 @@ const NO_HARDWARE: u32 = 65_534;
 /// What the configuration wants.
 #[must_use]
 pub fn configuration_layer(sources: &Sources<'_>) -> Specs {
-    let Sources { links, config, .. } = *sources;
-    let mut maker = Maker {
-        by: Source(ConfigLayer::Configuration),
-        links,
-        aliases: aliases(sources),
-        wanted: BTreeMap::new(),
-        specs: Specs::default(),
-    };
+    layer(Source(ConfigLayer::Configuration), sources.config, sources.links, known_aliases(sources))
+}
+
+/// What the platform wants.
+#[must_use]
+pub fn platform_layer(sources: &Sources<'_>) -> Specs {
+    layer(Source(ConfigLayer::Platform), sources.platform, sources.links, aliases(sources.platform, sources.links))
+}
+
+fn layer(by: Source, config: &Network, links: &[Link], aliases: BTreeMap<String, String>) -> Specs {
+    let mut maker = Maker { by, links, aliases, wanted: BTreeMap::new(), specs: Specs::default() };
     for link in &config.links {
         maker.link(link);
     }
@@ -71,12 +74,19 @@ pub fn configuration_layer(sources: &Sources<'_>) -> Specs {
     specs
 }
 
+/// What a configuration may call links: its own aliases and, where it has none of that name, the platform's.
+pub(super) fn known_aliases(sources: &Sources<'_>) -> BTreeMap<String, String> {
+    let mut known = aliases(sources.platform, sources.links);
+    known.extend(aliases(sources.config, sources.links));
+    known
+}
+
 /// Other names of links: alias to name. An alias without `%d` is for exactly one link; a link has one alias, the first one.
-pub(super) fn aliases(sources: &Sources<'_>) -> BTreeMap<String, String> {
+fn aliases(config: &Network, links: &[Link]) -> BTreeMap<String, String> {
     let mut aliases: BTreeMap<String, String> = BTreeMap::new();
-    for alias in &sources.config.aliases {
+    for alias in &config.aliases {
         let free = |link: &&Link| link.physical && !aliases.values().any(|name| *name == link.name);
-        let mut found: Vec<&Link> = sources.links.iter().filter(free).filter(|link| link.fits(&alias.selector)).collect();
+        let mut found: Vec<&Link> = links.iter().filter(free).filter(|link| link.fits(&alias.selector)).collect();
         match (alias.name.contains("%d"), found.as_slice()) {
             (true, _) => {
                 found.sort_by(|one, other| one.mac.cmp(&other.mac));
@@ -133,7 +143,7 @@ impl Maker<'_> {
 
     fn one(&mut self, name: &str, wanted: &Wanted) {
         let parent = match &wanted.kind {
-            LinkKind::Vlan { parent: Which::Named(parent), .. } => canonical(parent, self.links, &self.aliases),
+            LinkKind::Vlan { parent, .. } => names(parent, self.links, &self.aliases).into_iter().next().unwrap_or_default(),
             _ => String::new(),
         };
         let by = self.by;

@@ -3,15 +3,16 @@
 //! - [`default_layer`]: what a node does when nobody says anything: every physical link that nobody mentions asks by DHCP;
 //! - [`cmdline_layer`]: `ip=` and its kin; [`operator_layer`]: leases; [`configuration_layer`]: the machine configuration;
 //! - [`all`] adds where pods ask the node's own name server.
+//! - [`platform_layer`]: what the place that the machine is in wants, in the terms of a configuration.
 //!
-//! **Absent so far:** the platform layer: on metal it is a value of META that nobody writes yet.
+//! **Absent so far:** the platform layer of metal, which is a value of META (key 10).
 
 mod configuration;
 mod lease;
 mod make;
 mod unsaid;
 
-pub use configuration::configuration_layer;
+pub use configuration::{configuration_layer, platform_layer};
 pub use lease::operator_layer;
 pub use make::Source;
 pub use unsaid::{cmdline_layer, default_layer};
@@ -42,6 +43,8 @@ pub struct Sources<'a> {
     pub links: &'a [Link],
     /// The kernel command line.
     pub line: &'a CommandLine,
+    /// What the platform says of the network.
+    pub platform: &'a Network,
     /// The network part of the configuration.
     pub config: &'a Network,
     /// What DHCP gave, by id of its operator.
@@ -57,9 +60,11 @@ pub struct Sources<'a> {
 pub fn all(sources: &Sources<'_>) -> Specs {
     let configuration = configuration_layer(sources);
     let cmdline = cmdline_layer(sources);
-    let mentioned = mentioned(sources, &[&configuration, &cmdline]);
+    let platform = platform_layer(sources);
+    let mentioned = mentioned(sources, &[&configuration, &platform, &cmdline]);
     let mut specs = default_layer(sources, &mentioned);
     specs.add(cmdline);
+    specs.add(platform);
     specs.add(configuration);
     let ignored = ignored(sources);
     let keep = |name: &str| !ignored.contains(name);
@@ -98,7 +103,7 @@ fn mentioned(sources: &Sources<'_>, layers: &[&Specs]) -> BTreeSet<String> {
 
 /// Names of the links that are to be left alone.
 fn ignored(sources: &Sources<'_>) -> BTreeSet<String> {
-    let aliases = configuration::aliases(sources);
+    let aliases = configuration::known_aliases(sources);
     let by_config = sources.config.links.iter().filter(|link| link.ignore);
     let by_config = by_config.flat_map(|link| names(&link.which, sources.links, &aliases));
     sources.line.ignored.iter().cloned().chain(by_config).collect()

@@ -36,10 +36,16 @@ fn lease(address: &str, router: &str) -> Lease {
 }
 
 fn merged(line: &str, config: &Network, leases: &[(&str, Lease)]) -> (Merged, Specs) {
+    merged_on(&Network::default(), line, config, leases)
+}
+
+/// As [`merged`], on a platform that says something.
+fn merged_on(platform: &Network, line: &str, config: &Network, leases: &[(&str, Lease)]) -> (Merged, Specs) {
     let links = [link(1, "lo"), link(2, "eth0"), link(3, "eth1"), link(4, "veth0")];
     let leases = leases.iter().map(|(link, lease)| (format!("dhcp4/{link}"), lease.clone())).collect();
     let line = CommandLine::parse(line);
-    let specs = all(&Sources { links: &links, line: &line, config, leases: &leases, automatic: Some("keelson-1"), pods_dns: &[] });
+    let specs =
+        all(&Sources { links: &links, line: &line, platform, config, leases: &leases, automatic: Some("keelson-1"), pods_dns: &[] });
     (specs.merge(), specs)
 }
 
@@ -233,7 +239,15 @@ fn the_name_server_for_pods_is_on_loopback() {
     let links = [link(1, "lo"), link(2, "eth0")];
     let [four, six]: [IpAddr; 2] = ["169.254.116.108", "fd54:616c:6f73:0:204f:5320:444e:531"].map(|text| text.parse().unwrap());
     let (line, config, leases) = (CommandLine::parse(""), Network::default(), BTreeMap::new());
-    let sources = Sources { links: &links, line: &line, config: &config, leases: &leases, automatic: Some("n"), pods_dns: &[four, six] };
+    let sources = Sources {
+        links: &links,
+        line: &line,
+        platform: &config,
+        config: &config,
+        leases: &leases,
+        automatic: Some("n"),
+        pods_dns: &[four, six],
+    };
     let merged = all(&sources).merge();
     let found: Vec<_> = merged.addresses.iter().map(|(id, spec)| (id.as_str(), spec.scope.name(), spec.layer)).collect();
     let layer = ConfigLayer::Operator;
@@ -241,4 +255,36 @@ fn the_name_server_for_pods_is_on_loopback() {
     assert_eq!(found, [("lo/169.254.116.108/32", "host".into(), layer), (six, "host".into(), layer)]);
     let none = all(&Sources { pods_dns: &[], ..sources });
     assert!(none.addresses.is_empty());
+}
+
+#[test]
+fn a_platform_is_stronger_than_the_command_line_and_weaker_than_the_configuration() {
+    let text = "network:
+  version: 2
+  ethernets:
+    lan: {match: {macaddress: '02:00:00:00:00:03'}, set-name: lan0, addresses: [10.1.0.5/24], gateway4: 10.1.0.1, nameservers: {addresses: [10.1.0.53]}}
+  vlans:
+    store: {id: 7, link: lan, addresses: [10.7.0.5/24]}
+";
+    let mut platform = machine_config::network::nocloud::network_config(text).unwrap().network;
+    platform.hostname = Some("n1.lab".into());
+    let name = |line: &str, config: Option<&str>| {
+        let config = Network { hostname: config.map(str::to_owned), ..Network::default() };
+        let (merged, specs) = merged_on(&platform, line, &config, &[("eth0", lease("10.0.2.15/24", "10.0.2.2"))]);
+        (merged.hostname.hostname, crate::net::names::own_hostname(&specs))
+    };
+    assert_eq!(name("talos.hostname=cmd", None), ("n1".into(), Some("n1".into())), "no lease's name for a node that has one");
+    assert_eq!(name("", Some("own")), ("own".into(), Some("own".into())));
+    let (merged, specs) = merged_on(&platform, "", &Network::default(), &[]);
+    assert_eq!(merged.addresses.keys().collect::<Vec<_>>(), ["eth1/10.1.0.5/24", "store/10.7.0.5/24"]);
+    assert_eq!(merged.operators.keys().collect::<Vec<_>>(), ["dhcp4/eth0"], "what it does not mention asks by itself");
+    assert_eq!(
+        (merged.links["store"].parent_name.as_str(), merged.links["store"].layer),
+        ("eth1", resource::kinds::network::ConfigLayer::Platform)
+    );
+    assert_eq!(specs.aliases, BTreeMap::from([("lan0".to_owned(), "eth1".to_owned())]));
+    let configured = configured(vec![with_address("lan0", "192.0.2.5/24")]);
+    let (_, specs) = merged_on(&platform, "", &configured, &[]);
+    let at = specs.addresses.iter().find(|address| address.address == "192.0.2.5/24".parse().ok()).unwrap();
+    assert_eq!(at.link_name, "eth1", "a configuration may use the name that a platform gave");
 }
