@@ -18,6 +18,7 @@ pub mod bench;
 pub mod cells;
 pub mod disk;
 pub mod gdb;
+pub mod http;
 pub mod lan;
 pub mod limits;
 mod machine;

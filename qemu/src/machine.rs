@@ -78,6 +78,8 @@ pub struct Machine {
     pub cables: Vec<Cable>,
     /// Text appended to the kernel command line (fast path only: the UKI's is sealed).
     pub append: String,
+    /// What the firmware says of the machine: values of QEMU's `-smbios`.
+    pub smbios: Vec<String>,
     /// Record the system disk's writes and flushes into `Files::write_log`.
     pub log_writes: bool,
 }
@@ -183,6 +185,7 @@ impl Machine {
             extra_disks: Vec::new(),
             cables: Vec::new(),
             append: String::new(),
+            smbios: Vec::new(),
             log_writes: false,
         }
     }
@@ -241,6 +244,9 @@ impl Machine {
         args.pair("-device", "virtio-rng-pci");
         args.pair("-device", "i6300esb");
         args.pair("-action", "watchdog=reset");
+        for table in &self.smbios {
+            args.pair("-smbios", table);
+        }
     }
 
     fn loader(&self, args: &mut Args, files: &Files) {
@@ -401,6 +407,8 @@ mod tests {
             &["-machine q35", "-kernel /t/kernel -append root=/dev/dm-0", "virtio-blk-pci,drive=file0"],
             &["pflash", "kvm", "blklogwrites"],
         );
+        let named = Machine { smbios: vec!["type=1,serial=ds=nocloud".into()], ..machine.clone() };
+        check(&named, &["-smbios type=1,serial=ds=nocloud"], &[]);
         check(&machine.clone().firmware(), &["pflash,unit=0,format=raw,readonly=on,file=/t/code"], &["-kernel", "-append"]);
         let machine = Machine { bus: Bus::Nvme, sector: Sector::B4096, log_writes: true, ..Machine::new(Arch::Arm64) };
         check(&machine, &["-machine virt", "nvme,serial=keelson0,drive=disk0", "logical_block_size=4096", "log-sector-size=4096"], &[]);

@@ -10,6 +10,7 @@ mod firewall;
 mod network;
 mod node;
 mod params;
+mod platform;
 mod power_cut;
 mod resources;
 mod sandbox;
@@ -44,6 +45,7 @@ fn main() {
     trials.extend(sandbox::trials());
     trials.extend(network::trials());
     trials.extend(sources::trials(tier));
+    trials.extend(platform::trials(tier));
     trials.extend(power_cut::trials(tier));
     trials.extend(serial_port::trials());
     trials.extend(services::trials(tier));

@@ -99,13 +99,13 @@ fn ip_on_the_command_line(machine: Machine) -> Result<()> {
     Ok(())
 }
 
-fn hostname(api: &Api) -> Result<String> {
+pub fn hostname(api: &Api) -> Result<String> {
     let mut client = api.machine();
     let reply = api.call(client.hostname(()))?;
     Ok(reply.messages.into_iter().next().context("no host name in the answer")?.hostname)
 }
 
-fn run(command: &mut Command) -> Result<()> {
+pub fn run(command: &mut Command) -> Result<()> {
     let output = command.output().with_context(|| format!("start {command:?}"))?;
     ensure!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
     Ok(())
