@@ -170,3 +170,14 @@ async fn https_needs_a_server_that_is_known() {
     let refused = client.get(&server.url("/")).await;
     assert!(matches!(refused, Err(FetchError::Downgrade { .. })), "{refused:?}");
 }
+
+#[test]
+fn the_roots_of_the_web_are_few_bytes() {
+    let roots = web_roots().roots;
+    let bytes = |root: &rustls::pki_types::TrustAnchor<'_>| {
+        root.subject.len() + root.subject_public_key_info.len() + root.name_constraints.as_ref().map_or(0, |names| names.len())
+    };
+    let all: usize = roots.iter().map(bytes).sum();
+    assert!(roots.len() > 100 && all < 96 << 10, "{} roots, {all} bytes", roots.len());
+    println!("{} roots, {all} bytes", roots.len());
+}
