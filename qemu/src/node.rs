@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::json;
 
@@ -25,6 +25,9 @@ const ADDRESS: &str = "manager: dhcp";
 /// Longest wait for an address after PID 1's first line, and for that line: fixed addresses are not told, and firmware takes its time.
 const ADDRESS_PATIENCE: Duration = Duration::from_secs(2);
 const ALIVE_PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long certificates of tests are valid.
+const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// What every configuration here says of time: the emulated network leads to no time server, and a node that waits for the time
 /// is not ready.
@@ -55,6 +58,19 @@ impl Access {
         let generated = machine_config::generate(&input)?;
         let config = format!("{}\n{NO_TIME}", generated.controlplane.expose().trim_end());
         Ok(Self { config, talosconfig: generated.talosconfig })
+    }
+
+    /// A client configuration with another role (`os:operator`), from the authority in the configuration.
+    ///
+    /// # Errors
+    /// When the configuration or a certificate is not usable.
+    pub fn with_role(&self, role: &str) -> Result<pki::Talosconfig> {
+        let now = SystemTime::now();
+        let Ok(parsed) = machine_config::Config::parse(&self.config) else { bail!("the generated configuration is not valid") };
+        let ca = parsed.config.machine_ca();
+        let ca = pki::Authority::from_pem(&ca.cert_pem, ca.key_pem.as_ref().context("the authority has no key")?)?;
+        let identity = ca.issue_client(&pki::ClientRequest { common_name: None, organization: role, life: DAY }, now)?;
+        Ok(pki::Talosconfig::single("vm-test", pki::Context::new(Vec::new(), ca.cert_pem(), &identity)))
     }
 
     /// The same with the least that a control plane's configuration may hold: it fits the kernel's command line.

@@ -12,6 +12,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
+use nix::fcntl::{FallocateFlags, fallocate};
 
 const MAGIC: u64 = 0x006a_7366_7773_6872;
 const FLUSH: u64 = 1;
@@ -123,7 +124,8 @@ impl Recording {
                     log.seek(SeekFrom::Start(position))?;
                     std::io::copy(&mut (&log).take(entry.length), &mut target)
                 }
-                None => std::io::copy(&mut std::io::repeat(0).take(entry.length), &mut target),
+                // Zeros without room: a guest may discard most of its disk at once.
+                None => punch(&target, entry).map(|()| entry.length),
             };
             ensure!(copied.with_context(|| format!("replay entry {index}"))? == entry.length, "the log ends in entry {index}");
         }
@@ -136,6 +138,13 @@ impl Recording {
     pub const fn sector(&self) -> u64 {
         self.sector
     }
+}
+
+/// Makes what an entry covers read as zeros.
+fn punch(disk: &File, entry: &Entry) -> std::io::Result<()> {
+    let number = |value: u64| i64::try_from(value).map_err(std::io::Error::other);
+    let how = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
+    Ok(fallocate(disk, how, number(entry.offset)?, number(entry.length)?)?)
 }
 
 /// Four little-endian words at `position`.

@@ -12,6 +12,7 @@ mod node;
 mod params;
 mod platform;
 mod power_cut;
+mod reset;
 mod resources;
 mod sandbox;
 mod serial_port;
@@ -47,6 +48,7 @@ fn main() {
     trials.extend(sources::trials(tier));
     trials.extend(platform::trials(tier));
     trials.extend(power_cut::trials(tier));
+    trials.extend(reset::trials());
     trials.extend(serial_port::trials());
     trials.extend(services::trials(tier));
     trials.extend(time::trials());

@@ -1,7 +1,8 @@
-//! Power cuts while the disk is set up and while a configuration is stored.
+//! Power cuts while the disk is set up, while a configuration is stored, and while the node is reset.
 //!
 //! The guest's writes are recorded; each disk that a cut could have left behind is built and booted. It must come
-//! up, and a configuration that was acknowledged before the cut must be there.
+//! up, and a configuration that was acknowledged before the cut must be there. One that was being reset is what it was, or takes
+//! a new configuration from anybody: nothing in between.
 
 use std::{collections::HashSet, path::Path};
 
@@ -11,11 +12,11 @@ use qemu::{
     Api, Arch, Machine, TestVm,
     api::wait_for,
     disk, limits,
-    node::{Access, maintenance, running},
+    node::{Access, configured_and_off, maintenance, running},
     powercut::{Cut, Recording},
 };
 
-use crate::{Tier, trial};
+use crate::{Tier, reset, trial};
 
 /// How often a disk is booted again because QEMU has failed one of its own assertions. QEMU 10.0's emulator does in about one
 /// of 500 boots, before the guest's first word (`iotlb_to_section`); among hundreds of disks that is one of them.
@@ -29,17 +30,18 @@ struct Amount {
 
 pub fn trials(tier: Tier) -> Vec<Trial> {
     let amount = || match tier {
-        // Both recordings of both boards: 20 boots in all.
+        // Three recordings of both boards: 30 boots in all.
         Tier::Ci => Amount { prefixes: 3, samples: 2 },
         Tier::Full => Amount { prefixes: usize::MAX, samples: 200 },
     };
     let mut trials = Vec::new();
     for arch in Arch::ALL {
         let machine = Machine { log_writes: true, ..Machine::new(arch) };
-        let (first, apply) = (machine.clone(), machine);
-        let (first_amount, apply_amount) = (amount(), amount());
+        let (first, apply, reset) = (machine.clone(), machine.clone(), machine);
+        let (first_amount, apply_amount, reset_amount) = (amount(), amount(), amount());
         trials.push(trial(format!("power-cut/{arch}/first-boot"), move || first_boot(first, &first_amount)));
         trials.push(trial(format!("power-cut/{arch}/apply-config"), move || apply_config(apply, &apply_amount)));
+        trials.push(trial(format!("power-cut/{arch}/reset"), move || reset_node(reset, &reset_amount)));
     }
     trials
 }
@@ -92,6 +94,39 @@ fn apply_config(machine: Machine, amount: &Amount) -> Result<()> {
         })?;
     }
     Ok(())
+}
+
+fn reset_node(machine: Machine, amount: &Amount) -> Result<()> {
+    let (mut vm, access) = configured_and_off(machine)?;
+    let base = copy(vm.disk(), vm.folder(), "base.img")?;
+    vm.start()?;
+    let api = running(&mut vm, &access)?;
+    reset::order(&api, &["STATE", "EPHEMERAL"], true)?;
+    drop(api);
+    provisioned(&maintenance(&mut vm)?)?;
+    vm.quit()?;
+    let recording = Recording::open(vm.write_log())?;
+    let after = recording.durable(recording.entries.len());
+    replay(&mut vm, &base, &recording, &after, |vm| takes_a_configuration(&maintenance(vm)?))?;
+    for cut in cuts(&recording, amount) {
+        replay(&mut vm, &base, &recording, &cut, |vm| {
+            wait_for("the node, as it was or without a configuration", limits::API, || {
+                vm.must_run()?;
+                let address = vm.api_address();
+                match Api::with_talosconfig(address, &access.talosconfig).and_then(|api| api.version()) {
+                    Ok(_) => Ok(()),
+                    Err(_) => takes_a_configuration(&Api::insecure(address)?),
+                }
+            })
+        })?;
+    }
+    Ok(())
+}
+
+/// A node whose STATE counts as lost would refuse it.
+fn takes_a_configuration(api: &Api) -> Result<()> {
+    provisioned(api)?;
+    api.apply(&Access::generate()?.config).map(drop).context("apply a configuration after the reset")
 }
 
 /// Waits until the node has mounted its new EPHEMERAL partition.
