@@ -250,7 +250,8 @@ fn mac(text: &str) -> Option<[u8; 6]> {
         None if text.len() == 17 && (text.matches('-').count() == 5 || text.matches(':').count() == 5) => text.replace(['-', ':'], ""),
         None => return None,
     };
-    if digits.len() != 12 {
+    // Not by the number alone: that may have a sign in front.
+    if digits.len() != 12 || !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
         return None;
     }
     u64::from_str_radix(&digits, 16).ok().map(|value| {

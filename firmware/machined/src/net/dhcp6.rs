@@ -99,11 +99,16 @@ pub(crate) fn granted(lease: &DhcpV6Lease) -> Lease {
         resolvers: lease.dns_srvs.iter().copied().map(IpAddr::V6).collect(),
         search: lease.domain_list.iter().filter_map(|domain| name(domain)).collect(),
         hostname: None,
-        time_servers: lease.ntp_srvs.iter().filter(|server| server.parse::<IpAddr>().is_ok() || name(server).is_some()).cloned().collect(),
+        time_servers: lease.ntp_srvs.iter().filter_map(|server| time_server(server)).collect(),
         mtu: None,
         server: IpAddr::V6(lease.srv_ip),
         lifetime: Duration::from_secs(lease.valid_time_sec.into()),
     }
+}
+
+/// An address as it is written, a name without what ends it on the wire.
+fn time_server(text: &str) -> Option<String> {
+    if text.parse::<IpAddr>().is_ok() { Some(text.to_owned()) } else { name(text) }
 }
 
 #[cfg(test)]
@@ -117,11 +122,11 @@ mod tests {
         lease.valid_time_sec = 240;
         lease.dns_srvs = vec!["2001:db8::53".parse().unwrap()];
         lease.domain_list = vec!["example.org.".to_owned(), "no name!".to_owned()];
-        lease.ntp_srvs = vec!["2001:db8::7".to_owned(), "ntp.example.org".to_owned(), "not one".to_owned()];
+        lease.ntp_srvs = vec!["2001:db8::7".to_owned(), "ntp.example.org".to_owned(), "ntp2.example.org.\0".to_owned(), "not one".to_owned()];
         let granted = granted(&lease);
         assert_eq!(granted.address.to_string(), "2001:db8::15/128");
         assert_eq!(granted.search, ["example.org"]);
-        assert_eq!(granted.time_servers, ["2001:db8::7", "ntp.example.org"]);
+        assert_eq!(granted.time_servers, ["2001:db8::7", "ntp.example.org", "ntp2.example.org"]);
         assert_eq!((granted.lifetime.as_secs(), granted.resolvers.len()), (240, 1));
     }
 }

@@ -15,7 +15,7 @@ use fuzz::{Target, corpus};
 /// Most tries at making an input shorter; each is a process.
 const TRIES: usize = 600;
 /// Most bytes of a target's kept inputs. The replay is part of every build.
-const KEPT: usize = 24 << 10;
+const KEPT: usize = 16 << 10;
 
 /// Where everything is.
 #[derive(Clone, Debug)]
@@ -142,7 +142,7 @@ pub fn remember(target: &Target, input: &[u8], places: &Places) -> Result<PathBu
     Ok(path)
 }
 
-/// Makes what was found the kept inputs: the shortest first, as many as there is room for.
+/// Makes what was found the kept inputs: those that do most for their length, as many as there is room for.
 ///
 /// # Errors
 /// A file cannot be read or written.

@@ -21,6 +21,9 @@ pub fn features(moved: &[(usize, u8)]) -> Vec<Feature> {
     moved.iter().map(|(counter, count)| counter * 8 + step(*count)).collect()
 }
 
+/// What a line of the corpus takes beside the input, bytes; short inputs are not worth everything.
+const LINE: usize = 16;
+
 #[derive(Debug)]
 struct Entry {
     bytes: Vec<u8>,
@@ -60,11 +63,12 @@ impl Pool {
         (self.owners.len(), self.useful().count())
     }
 
-    /// The inputs of use, the shortest first.
+    /// The inputs of use, those first that do most for their length: where there is no room for all, the first are kept.
     pub fn inputs(&self) -> Vec<&[u8]> {
-        let mut inputs: Vec<_> = self.useful().collect();
-        inputs.sort_by_key(|bytes| (bytes.len(), *bytes));
-        inputs
+        let mut inputs: Vec<&Entry> = self.entries.iter().filter(|entry| entry.owned > 0).collect();
+        let worth = |entry: &Entry| (entry.owned << 16) / (entry.bytes.len() + LINE);
+        inputs.sort_by_key(|entry| (std::cmp::Reverse(worth(entry)), &entry.bytes));
+        inputs.into_iter().map(|entry| entry.bytes.as_slice()).collect()
     }
 
     fn useful(&self) -> impl Iterator<Item = &[u8]> {
@@ -95,8 +99,10 @@ mod tests {
         assert_eq!((pool.size(), pool.inputs()), ((2, 1), vec![&b"long"[..]]));
         assert!(!pool.offer(b"l", &[1]), "shorter, not new");
         assert_eq!(pool.inputs(), [&b"l"[..], b"long"]);
+        assert!(pool.offer(b"much", &[10, 11, 12]));
+        assert_eq!(pool.inputs(), [&b"much"[..], b"l", b"long"], "what does most is first");
         assert!(pool.offer(b"lo", &[2, 3]));
-        assert_eq!(pool.inputs(), [&b"l"[..], b"lo"], "the first has nothing of its own any more");
+        assert_eq!(pool.inputs(), [&b"much"[..], b"lo", b"l"], "the first has nothing of its own any more");
         let mut random = Random::new(1);
         assert!((0..100).all(|_| pool.pick(&mut random) != b"long"));
         assert_eq!(Pool::default().pick(&mut random), b"");

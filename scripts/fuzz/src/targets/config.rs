@@ -119,7 +119,6 @@ pub const CONFIG: Target = Target {
             assert!(!matches!(patch(&text, &[nothing]), Err(PatchError::Config(_))), "what was accepted cannot be patched");
         }
     },
-    ..Target::PLAIN
 };
 
 /// A change of it.
@@ -157,7 +156,6 @@ pub const PATCH: Target = Target {
             }
         }
     },
-    ..Target::PLAIN
 };
 
 /// Where the fields that hold secrets are, told independently of the schema that the redactor goes by. `*` is any key or item.
@@ -253,7 +251,6 @@ pub const REDACTION: Target = Target {
             assert!(!problems.to_string().contains(CANARY), "a secret is in: {problems}");
         }
     },
-    ..Target::PLAIN
 };
 
 /// What links are chosen by.
@@ -374,5 +371,4 @@ pub const DIFFERENCE: Target = Target {
         let (gone, come) = (side('-'), side('+'));
         assert_eq!(old.lines().count() + come, new.lines().count() + gone, "{shown}");
     },
-    ..Target::PLAIN
 };

@@ -142,7 +142,7 @@ pub const META: Target = Target {
         let copies = [(a, mend & 1), (b, mend & 2)].map(|(copy, mend)| if mend != 0 { mended(copy) } else { copy.to_vec() });
         for copy in &copies {
             let stored = layout::meta::stored_length(copy);
-            assert!(stored % 4096 == 0 && stored <= COPY_SIZE as u64 && stored > 0, "{stored}");
+            assert!(stored.is_multiple_of(4096) && stored <= COPY_SIZE as u64 && stored > 0, "{stored}");
         }
         let Found::Valid(store) = Found::of(&copies[0], &copies[1]) else { return };
         let mut meta = store.meta.clone();
@@ -158,7 +158,6 @@ pub const META: Target = Target {
             assert_eq!(next.newest, store.newest.other(), "it goes over the copy that is good");
         }
     },
-    ..Target::PLAIN
 };
 
 /// With the length of what is there and the checksum of that.

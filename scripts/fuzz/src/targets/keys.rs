@@ -102,7 +102,6 @@ pub const BUNDLE: Target = Target {
         let again = SecretsBundle::from_yaml(once.expose()).expect("it can be read again").to_yaml().expect("it can be written again");
         assert_eq!(once.expose(), again.expose());
     },
-    ..Target::PLAIN
 };
 
 /// How a client reaches clusters.
@@ -154,5 +153,4 @@ pub const TALOSCONFIG: Target = Target {
             assert_eq!(config.contexts.len(), before + more, "a context was lost");
         }
     },
-    ..Target::PLAIN
 };

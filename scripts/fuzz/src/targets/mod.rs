@@ -56,25 +56,24 @@ pub static ALL: &[Target] = &[
     addresses::RANGES,
 ];
 
-/// What is planted for the engine: it has to come through comparisons of texts and numbers and a depth of branches to find it.
+/// What is planted for the engine: it has to come through comparisons of texts and of numbers, and to go on from what is deeper, to find it.
 pub static PLANTED: Target = Target {
     name: "planted",
-    bytes: "four things in a row",
+    bytes: "a text, a number and brackets",
     from: "us",
     property: "the engine finds them",
     longest: 64,
     check: |input| {
         let Some(rest) = input.strip_prefix(b"keelson:") else { return };
         let Some((number, rest)) = rest.split_first_chunk() else { return };
-        if u32::from_be_bytes(*number) == 0x2f3a_91c4 && serde_json::from_slice::<bool>(rest).is_ok_and(|value| value) {
-            panic!("this was planted");
-        }
+        let depth = rest.iter().take_while(|byte| **byte == b'(').count();
+        assert!(u32::from_be_bytes(*number) != 0x2f3a_91c4 || depth < 3, "this was planted");
     },
     ..Target::PLAIN
 };
 
 /// The shortest input that finds it.
-pub const PLANTED_INPUT: &[u8] = b"keelson:\x2f\x3a\x91\xc4true";
+pub const PLANTED_INPUT: &[u8] = b"keelson:\x2f\x3a\x91\xc4(((";
 
 /// Seeds given as texts.
 fn seeds(texts: &[&str]) -> Vec<Vec<u8>> {
