@@ -48,7 +48,7 @@ fn main() {
     trials.extend(sources::trials(tier));
     trials.extend(platform::trials(tier));
     trials.extend(power_cut::trials(tier));
-    trials.extend(reset::trials());
+    trials.extend(reset::trials(tier));
     trials.extend(serial_port::trials());
     trials.extend(services::trials(tier));
     trials.extend(time::trials());

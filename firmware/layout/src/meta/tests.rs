@@ -229,6 +229,31 @@ proptest! {
         prop_assert!(corrupt);
     }
 
+    /// Lives of every kind with a right checksum around any bytes.
+    #[test]
+    fn lives_of_any_bytes(good in 0usize..7, life in 0u8..5, bytes in proptest::collection::vec(any::<u8>(), 0..100), cut in 0usize..400) {
+        use sha2::{Digest, Sha256};
+        // The record of a good one, cut and continued with anything; after two updates it is in copy A.
+        let whole = lives().into_iter().map(|life| written(2, life).0).nth(good).unwrap();
+        let length = usize::try_from(u64::from_le_bytes(whole[66..74].try_into().unwrap())).unwrap();
+        let kept = &whole[74..74 + length];
+        let value: Vec<u8> = [&[life][..], &kept[1..cut.clamp(1, kept.len())], &bytes].concat();
+        let mut records = vec![0, 0];
+        records.extend((value.len() as u64).to_le_bytes());
+        records.extend(&value);
+        let mut copy = b"KeelMETA\x01\0\0\0\0\0\0\0".to_vec();
+        copy.extend(1u64.to_le_bytes());
+        copy.extend((records.len() as u64).to_le_bytes());
+        let digest = Sha256::new().chain_update(&copy).chain_update(&records).finalize();
+        copy.extend_from_slice(&digest);
+        copy.extend_from_slice(&records);
+        if let Found::Valid(store) = Found::read(&copy) {
+            // What is understood is what would be written.
+            let (write, _) = store.replace(store.meta.clone()).unwrap();
+            prop_assert_eq!(&write.bytes[64..64 + records.len()], &records[..]);
+        }
+    }
+
     #[test]
     fn never_panics(mut bytes in proptest::collection::vec(any::<u8>(), 0..2000), magic in any::<bool>()) {
         if magic && bytes.len() > 32 {

@@ -11,6 +11,10 @@ use linux::block::{Access, Device, DeviceError};
 
 use crate::node::{DiskStatus, MetaStatus, Node};
 
+/// Network configuration of a machine without a platform, YAML (reference, behaviour (a) "META"). Only kept here: who makes the network
+/// reads it from `node.meta`.
+pub const METAL_NETWORK: u8 = 10;
+
 /// META's keys could not be read or changed.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs, reason = "the fields are the object and the cause of the operation in the message")]

@@ -100,7 +100,9 @@ impl Machine<'_> {
 /// [`UserDiskError`].
 pub fn check(paths: &[PathBuf], system: &str) -> Result<Vec<Disk>, UserDiskError> {
     let sysfs = Sysfs::default();
-    let disks = sysfs.disks().map_err(|source| UserDiskError::List { source })?;
+    let mut disks = sysfs.disks().map_err(|source| UserDiskError::List { source })?;
+    // Mappings, loop and memory devices are somebody's work, not disks.
+    disks.retain(|disk| disk.hardware);
     let mounts = linux::mount::mounts().unwrap_or_default();
     let machine = Machine {
         disks: &disks,
