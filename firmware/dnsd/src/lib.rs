@@ -76,12 +76,12 @@ pub fn run() -> ExitCode {
 }
 
 /// Takes each configuration. One that cannot be used is logged and the former one stays; machined, which made it, is the one who
-/// knows better. When there will be no more, what is there stays until the word to stop.
+/// knows better. Ends with the input: machined is gone.
 async fn obey(mut orders: Orders, dnsd: &Dnsd) -> Result<(), DnsdError> {
     loop {
         match orders.next().await {
             Ok(Some(config)) => dnsd.set(&config),
-            Ok(None) => std::future::pending().await,
+            Ok(None) => return Ok(()),
             Err(error @ DnsdError::Config { .. }) => {
                 log::error!(target: "dnsd", "the former configuration stays: {}", daemon::report(&error));
             }

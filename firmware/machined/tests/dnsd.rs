@@ -128,7 +128,7 @@ impl World {
 
         let (node, _commands) = Node::new();
         let (logs, events) = (Logs::new(), Events::new());
-        let (user, cgroup, oom_score, sandbox, socket) = (None, None, None, None, folder.join("s"));
+        let (user, cgroup, oom_score, sandbox, socket) = (None, None, None, None, folder.join("run/s"));
         let settings = Settings {
             socket: socket.clone(),
             peer: User { uid: 0, gid: 0 },
@@ -156,7 +156,8 @@ impl World {
     async fn dns(&self, what: &str, wanted: impl Fn(&HostDnsStatus) -> bool) {
         let mut dns = self.node.host_dns.subscribe();
         let result = timeout(LIMIT, dns.wait_for(|dns| wanted(dns))).await.map(drop);
-        assert!(result.is_ok(), "{what}: {:?} {:?}", self.node.host_dns.borrow(), self.logs.ring("dnsd").tail(20));
+        let log = self.logs.ring("dnsd").tail(20);
+        assert!(result.is_ok(), "{what}: {:?} {:?} {log:?}", self.node.host_dns.borrow(), self.node.services.borrow());
     }
 
     async fn serving(&self) {
@@ -218,25 +219,30 @@ async fn dies(world: &World) {
 
 /// The configuration has it end and begin.
 async fn is_switched(world: &World) {
-    world.node.config.send_replace(configured("enabled: false"));
+    let text = generated();
+    world.node.config.send_replace(configured(&text, "enabled: false"));
     world.service("ends", |service| service.state == ServiceState::Finished).await;
     world.dns("it is off", |dns| *dns == HostDnsStatus::default()).await;
     assert_eq!(ask("www.example.org").await, None);
-    world.node.config.send_replace(configured("enabled: true, forwardKubeDNSToHost: true"));
+    world.node.config.send_replace(configured(&text, "enabled: true, forwardKubeDNSToHost: true"));
     // Also where pods ask, although that address is not there yet.
     world.dns("it is on again", |dns| dns.serving && dns.report.listening.len() == 4 && dns.pods().len() == 1).await;
     world.node.config.send_replace(ConfigStatus { settled: true, ..ConfigStatus::default() });
     world.serving().await;
 }
 
-fn configured(dns: &str) -> ConfigStatus {
+/// A worker's configuration that says nothing about name servers.
+fn generated() -> String {
     let now = std::time::SystemTime::now();
     let secrets = pki::SecretsBundle::generate(now).expect("secrets");
     let input = machine_config::GenerateInput::new("test", "https://10.0.2.15:6443", &secrets, now);
     let generated = machine_config::generate(&input).expect("generated");
     let others = generated.worker.expose().split("---\n").filter(|document| !document.contains("kind: ResolverConfig"));
-    let mut text = others.collect::<Vec<_>>().join("---\n");
-    text.push_str(&format!("---\napiVersion: v1alpha1\nkind: ResolverConfig\nhostDNS: {{{dns}}}\n"));
+    others.collect::<Vec<_>>().join("---\n")
+}
+
+fn configured(text: &str, dns: &str) -> ConfigStatus {
+    let text = format!("{text}---\napiVersion: v1alpha1\nkind: ResolverConfig\nhostDNS: {{{dns}}}\n");
     let config = machine_config::Config::parse(&text).unwrap_or_else(|problems| panic!("{problems}")).config;
     let active = ActiveConfig { text: text.into(), source: "api", config };
     ConfigStatus { settled: true, active: Some(Arc::new(active)), ..ConfigStatus::default() }

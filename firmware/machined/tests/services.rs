@@ -166,6 +166,6 @@ async fn apid_is_started_restarted_and_stopped() {
 
     timeout(LIMIT, supervisor.stop_all("actor")).await.expect("stopped in time");
     let states: Vec<_> = node.services.borrow().iter().map(|service| (service.id.clone(), service.state)).collect();
-    assert_eq!(states, [("apid".to_owned(), ServiceState::Finished), ("machined".to_owned(), ServiceState::Finished)]);
+    assert_eq!(states, ["apid", "dnsd", "machined"].map(|id| (id.to_owned(), ServiceState::Finished)));
     reaping.cancel();
 }

@@ -13,6 +13,11 @@ pub(super) fn effects(active: Option<&Config>, new: &Config) -> Vec<&'static str
     } else if (active.cert_sans(), active.hostname()) != (new.cert_sans(), new.hostname()) {
         effects.push("apid takes a new certificate, without a restart");
     }
+    match (active.host_dns().enabled, new.host_dns().enabled) {
+        (true, false) => effects.push("dnsd ends: programs ask the name servers themselves"),
+        (false, true) => effects.push("dnsd starts: programs ask it for names"),
+        _ => {}
+    }
     if effects.is_empty() {
         effects.push("nothing restarts");
     }
@@ -44,5 +49,8 @@ mod tests {
         check(Some(&one), &one, "nothing restarts");
         check(Some(&one), &other, "another authority");
         check(Some(&one), &named, "a new certificate");
+        let quiet = one.split("---\n").filter(|document| !document.contains("kind: ResolverConfig")).collect::<Vec<_>>().join("---\n");
+        check(Some(&one), &quiet, "dnsd ends");
+        check(Some(&quiet), &one, "dnsd starts");
     }
 }
