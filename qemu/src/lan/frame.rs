@@ -1,5 +1,5 @@
 //! Frames of Ethernet, as far as the harness speaks: ARP (RFC 826), IPv4, ICMP echo (RFC 792), the first packet of TCP, and UDP
-//! for DHCP; with a VLAN's number or without.
+//! for DHCP and DNS; with a VLAN's number or without.
 
 use std::net::Ipv4Addr;
 
@@ -44,6 +44,8 @@ pub enum Payload {
     Tcp { from: Ipv4Addr, from_port: u16, accepted: bool },
     /// A message to a DHCP server.
     Dhcp(Vec<u8>),
+    /// A message to a DNS server.
+    Dns { from: Ipv4Addr, from_port: u16, to: Ipv4Addr, message: Vec<u8> },
 }
 
 /// Reads a frame; `None` for one that the harness has no use for.
@@ -86,6 +88,11 @@ fn ip_payload(bytes: &[u8]) -> Option<Payload> {
             Some(Payload::Tcp { from, from_port: short(inside, 0)?, accepted })
         }
         UDP if short(inside, 2)? == SERVER => Some(Payload::Dhcp(inside.get(8..)?.to_vec())),
+        UDP if short(inside, 2)? == super::dns::PORT => {
+            // Short frames are padded.
+            let message = inside.get(8..usize::from(short(inside, 4)?))?.to_vec();
+            Some(Payload::Dns { from, from_port: short(inside, 0)?, to, message })
+        }
         _ => None,
     }
 }
@@ -130,13 +137,24 @@ pub fn syn(vlan: Option<u16>, own: [u8; 6], mac: [u8; 6], from: Ipv4Addr, to: Ip
 /// A DHCP server's message, to everybody.
 #[must_use]
 pub fn dhcp(own: [u8; 6], client: [u8; 6], server: Ipv4Addr, message: &[u8]) -> Vec<u8> {
+    ethernet(None, own, client, IPV4, &ipv4(server, Ipv4Addr::BROADCAST, UDP, &udp(SERVER, CLIENT, message)))
+}
+
+/// A DNS server's message, to a port of the client.
+#[must_use]
+pub fn dns(vlan: Option<u16>, own: [u8; 6], mac: [u8; 6], from: Ipv4Addr, to: (Ipv4Addr, u16), message: &[u8]) -> Vec<u8> {
+    ethernet(vlan, own, mac, IPV4, &ipv4(from, to.0, UDP, &udp(super::dns::PORT, to.1, message)))
+}
+
+/// Without a checksum: over IPv4 there need be none.
+fn udp(from: u16, to: u16, message: &[u8]) -> Vec<u8> {
     let length = u16::try_from(8 + message.len()).unwrap_or(u16::MAX);
     let mut body = Vec::new();
-    for word in [SERVER, CLIENT, length, 0] {
+    for word in [from, to, length, 0] {
         body.extend(word.to_be_bytes());
     }
     body.extend(message);
-    ethernet(None, own, client, IPV4, &ipv4(server, Ipv4Addr::BROADCAST, UDP, &body))
+    body
 }
 
 fn ethernet(vlan: Option<u16>, own: [u8; 6], mac: [u8; 6], kind: u16, body: &[u8]) -> Vec<u8> {
@@ -203,6 +221,9 @@ mod tests {
         assert_eq!(answered.payload, Payload::ArpReply { mac: OTHER, who: B });
         assert_eq!(parse(&syn(None, MAC, OTHER, A, B, 50000)).unwrap().payload, Payload::Tcp { from: A, from_port: PORT, accepted: false });
         assert_eq!(parse(&echo(None, MAC, OTHER, A, B)), None, "an echo that is no answer");
+        let asked = ethernet(None, MAC, OTHER, IPV4, &ipv4(A, B, UDP, &udp(40_001, 53, b"what")));
+        assert_eq!(parse(&asked).unwrap().payload, Payload::Dns { from: A, from_port: 40_001, to: B, message: b"what".to_vec() });
+        assert!(dns(None, OTHER, MAC, B, (A, 40_001), b"that").windows(4).any(|part| part == b"that"));
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! A virtual network between machines, with the harness on it: a hub over unix datagrams, one a frame.
 //!
 //! [`Lan::plug`] gives cables for [`crate::Machine::cables`]. The harness asks machines by ARP, ICMP and TCP
-//! ([`Lan::ping`], [`Lan::opens`]) and serves DHCP ([`Lan::serve_dhcp`]). [`frame`] and [`dhcp`] are pure.
+//! ([`Lan::ping`], [`Lan::opens`]) and serves DHCP and DNS ([`Lan::serve_dhcp`], [`Lan::serve_dns`]). [`frame`], [`dhcp`] and [`dns`] are pure.
 
 pub mod dhcp;
+pub mod dns;
 pub mod frame;
 
 use std::{
@@ -62,6 +63,8 @@ struct Shared {
     own: Vec<(Option<u16>, Ipv4Addr)>,
     dhcp: Option<Orders>,
     asked: Vec<Seen>,
+    dns: Option<dns::Orders>,
+    looked_up: Vec<dns::Seen>,
     ended: bool,
 }
 
@@ -110,6 +113,26 @@ impl Lan {
     #[must_use]
     pub fn asked(&self) -> Vec<Seen> {
         std::mem::take(&mut lock(&self.shared).asked)
+    }
+
+    /// Serves DNS from now on, without a VLAN.
+    pub fn serve_dns(&self, orders: dns::Orders) {
+        let mut shared = lock(&self.shared);
+        shared.own.extend(orders.servers.iter().map(|server| (None, *server)));
+        shared.dns = Some(orders);
+    }
+
+    /// Changes what the DNS server does.
+    pub fn order_dns(&self, change: impl FnOnce(&mut dns::Orders)) {
+        if let Some(orders) = &mut lock(&self.shared).dns {
+            change(orders);
+        }
+    }
+
+    /// What the DNS server was asked since it was last called.
+    #[must_use]
+    pub fn looked_up(&self) -> Vec<dns::Seen> {
+        std::mem::take(&mut lock(&self.shared).looked_up)
     }
 
     /// One ICMP echo from an address of the harness.
@@ -237,6 +260,13 @@ fn answers(shared: &mut Shared, frame: &Frame) -> Vec<Vec<u8>> {
             let answer = reply.map(|reply| frame::dhcp(HARNESS, frame.source, orders.server, &reply));
             shared.asked.push(seen);
             answer.into_iter().collect()
+        }
+        Payload::Dns { from, from_port, to, message } if frame.vlan.is_none() => {
+            let Some(orders) = &shared.dns else { return Vec::new() };
+            let Some((seen, reply)) = dns::answer(message, *to, orders) else { return Vec::new() };
+            shared.looked_up.push(seen);
+            let reply = reply.map(|reply| frame::dns(None, HARNESS, frame.source, *to, (*from, *from_port), &reply));
+            reply.into_iter().collect()
         }
         _ => Vec::new(),
     }

@@ -6,6 +6,7 @@
 mod bad_input;
 mod cells;
 mod changes;
+mod dns;
 mod firewall;
 mod network;
 mod node;
@@ -52,6 +53,7 @@ fn main() {
     trials.extend(serial_port::trials());
     trials.extend(services::trials(tier));
     trials.extend(time::trials());
+    trials.extend(dns::trials());
     trials.extend(firewall::trials());
     trials.extend(params::trials());
     libtest_mimic::run(&arguments, trials).exit();
