@@ -122,7 +122,8 @@ mod tests {
         lease.valid_time_sec = 240;
         lease.dns_srvs = vec!["2001:db8::53".parse().unwrap()];
         lease.domain_list = vec!["example.org.".to_owned(), "no name!".to_owned()];
-        lease.ntp_srvs = vec!["2001:db8::7".to_owned(), "ntp.example.org".to_owned(), "ntp2.example.org.\0".to_owned(), "not one".to_owned()];
+        lease.ntp_srvs =
+            vec!["2001:db8::7".to_owned(), "ntp.example.org".to_owned(), "ntp2.example.org.\0".to_owned(), "not one".to_owned()];
         let granted = granted(&lease);
         assert_eq!(granted.address.to_string(), "2001:db8::15/128");
         assert_eq!(granted.search, ["example.org"]);
