@@ -3,7 +3,7 @@
 //! Older settings and documents become the same values, [`Network`]: whoever acts on them need not know how they were
 //! written. `links` takes what all links have in common and each kind of link, `bond` and `wireguard` the two large
 //! kinds, `section` the main document's section, `names` names, servers and time, `routing` rules and routes without a
-//! link, [`nocloud`] what a platform says in another format, `select` and `expression` say which link is meant, `values` reads single values, `validate` looks at meanings.
+//! link, [`platform`] what a platform says in other formats, `select` and `expression` say which link is meant, `values` reads single values, `validate` looks at meanings.
 //!
 //! **Absent so far:** virtual addresses, probes, BGP, KubeSpan, the firewall, and settings of drivers (`EthernetConfig`).
 
@@ -11,7 +11,7 @@ mod bond;
 mod expression;
 mod links;
 mod names;
-pub mod nocloud;
+pub mod platform;
 mod routing;
 mod section;
 mod select;

@@ -15,7 +15,7 @@ use crate::{
     events, firewall, identity, net,
     node::{Node, Slot},
     params,
-    platform::{self, Choice, Platform},
+    platform::{self, Choice},
     sequence::phases::{OnError, Phase, Step, StepError},
     services::{self, Settings, Supervisor},
     time,
@@ -144,15 +144,13 @@ fn acquire_config(machine: &Arc<Machine>) -> Step {
     })
 }
 
-/// What the command line and the firmware say of the place that the machine is in. A configured node asks it again later.
+/// What the command line and the firmware say of the place that the machine is in, which is asked again later.
 fn start_platform(machine: &Arc<Machine>) -> Choice {
     let line = &machine.command_line;
     let choice = Choice::of(line.last("talos.platform"), line.last("talos.config"), platform::facts::serial);
     platform::start(&machine.node, &choice);
-    if choice.platform != Platform::Metal {
-        let (node, seek) = (Arc::clone(&machine.node), choice.seek.clone());
-        spawn_after_api(&machine.node, platform::refresh(node, seek));
-    }
+    let (node, seek) = (Arc::clone(&machine.node), choice.seek.clone());
+    spawn_after_api(&machine.node, platform::refresh(node, seek));
     choice
 }
 

@@ -9,7 +9,7 @@ use std::{
 };
 
 use ipnet::IpNet;
-use machine_config::{Network, network::nocloud::MetaData};
+use machine_config::{Network, network::platform::MetaData};
 /// Where the machine is in its life.
 pub use resource::kinds::runtime::MachineStage as Stage;
 /// Service states; names as on the wire (behaviour (c)).

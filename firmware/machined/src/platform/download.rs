@@ -217,6 +217,7 @@ async fn beside(client: &Client, seed: &Seed) -> Result<Texts, Failure> {
         network_config: optional(client, seed, "network-config").await?,
         hostname: seed.hostname.clone(),
         instance_id: seed.instance_id.clone(),
+        specs: None,
     })
 }
 

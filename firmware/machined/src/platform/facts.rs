@@ -2,12 +2,17 @@
 
 use std::{fs, path::Path};
 
-use crate::{disk::keys::Keys, node::DiskStatus};
+use crate::{
+    disk::keys::{Keys, KeysError},
+    node::DiskStatus,
+};
 
 /// What the firmware says of the machine (SMBIOS, as far as the kernel shows it).
 const DMI: &str = "/sys/class/dmi/id";
 /// Links.
 const LINKS: &str = "/sys/class/net";
+/// META's key of the network of metal.
+const NETWORK: u8 = 10;
 /// META's key of the code for downloads.
 const CODE: u8 = 11;
 
@@ -40,8 +45,26 @@ fn first_mac(links: &Path) -> Option<String> {
 /// # Errors
 /// Why META cannot be read.
 pub fn code(disk: &DiskStatus) -> Result<Option<String>, String> {
-    let keys = Keys::open(disk).map_err(|error| daemon::report(&error).to_string())?;
-    Ok(keys.get(CODE).and_then(|value| std::str::from_utf8(value).ok()).map(|code| code.trim().to_owned()))
+    Ok(meta(disk, CODE)?.map(|code| code.trim().to_owned()))
+}
+
+/// The network that is kept in META for metal.
+///
+/// # Errors
+/// Why META cannot be read.
+pub fn network(disk: &DiskStatus) -> Result<Option<String>, String> {
+    meta(disk, NETWORK)
+}
+
+/// A value of META; `None` also where there is no META: that has been told by others.
+fn meta(disk: &DiskStatus, key: u8) -> Result<Option<String>, String> {
+    let keys = match Keys::open(disk) {
+        Ok(keys) => keys,
+        Err(KeysError::NoPartition) => return Ok(None),
+        Err(error) => return Err(daemon::report(&error).to_string()),
+    };
+    let text = |value: &[u8]| String::from_utf8(value.to_vec()).map_err(|_| format!("META key {key:#04x} is not UTF-8"));
+    keys.get(key).map(text).transpose()
 }
 
 /// A line of sysfs; `None` when there is no such file, or nothing in it.

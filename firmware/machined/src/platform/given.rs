@@ -2,7 +2,7 @@
 
 use machine_config::{
     Network,
-    network::nocloud::{self, MetaData},
+    network::platform::{MetaData, NetworkConfig, meta_data, network_config, platform_specs},
 };
 use serde_json::{Value, json};
 
@@ -17,6 +17,8 @@ pub struct Texts {
     pub meta_data: Option<String>,
     /// `network-config`.
     pub network_config: Option<String>,
+    /// Network specs, as META has them for metal; with these there is no `network-config`.
+    pub specs: Option<String>,
     /// Host name when `meta-data` has none.
     pub hostname: String,
     /// Instance id when `meta-data` has none.
@@ -39,7 +41,7 @@ pub struct Given {
 pub fn read(texts: &Texts) -> Given {
     let mut problems = Vec::new();
     let file = |name: &str, problem: &dyn std::fmt::Display| format!("{} of {}: {problem}", name, texts.origin);
-    let mut metadata = match nocloud::meta_data(texts.meta_data.as_deref().unwrap_or_default()) {
+    let mut metadata = match meta_data(texts.meta_data.as_deref().unwrap_or_default()) {
         Ok(metadata) => metadata,
         Err(found) => {
             problems.extend(found.list().iter().map(|problem| file("meta-data", problem)));
@@ -51,17 +53,24 @@ pub fn read(texts: &Texts) -> Given {
             own.clone_from(other);
         }
     }
-    let mut network = match nocloud::network_config(texts.network_config.as_deref().unwrap_or_default()) {
-        Ok(read) => {
-            problems.extend(read.warnings.iter().map(|warning| file("network-config", warning)));
-            read.network
+    let (name, read) = match &texts.specs {
+        Some(specs) => ("network", platform_specs(specs)),
+        None => ("network-config", network_config(texts.network_config.as_deref().unwrap_or_default())),
+    };
+    let mut network = match read {
+        Ok(NetworkConfig { network, warnings }) => {
+            problems.extend(warnings.iter().map(|warning| file(name, warning)));
+            network
         }
         Err(found) => {
-            problems.extend(found.list().iter().map(|problem| file("network-config", problem)));
-            problems.push(format!("network-config of {} is not used: it has mistakes", texts.origin));
+            problems.extend(found.list().iter().map(|problem| file(name, problem)));
+            problems.push(format!("{name} of {} is not used: it has mistakes", texts.origin));
             Network::default()
         }
     };
+    if metadata.hostname.is_empty() {
+        metadata.hostname = network.hostname.take().unwrap_or_default();
+    }
     network.hostname = Some(metadata.hostname.clone()).filter(|name| !name.is_empty());
     Given { metadata, network, problems }
 }
@@ -89,6 +98,7 @@ impl Texts {
             "instanceId": self.instance_id,
             "metaData": self.meta_data,
             "networkConfig": self.network_config,
+            "specs": self.specs,
         });
         format!("{file:#}\n")
     }
@@ -109,6 +119,7 @@ impl Texts {
             origin: text("origin").unwrap_or_default(),
             meta_data: text("metaData"),
             network_config: text("networkConfig"),
+            specs: text("specs"),
             hostname: text("hostname").unwrap_or_default(),
             instance_id: text("instanceId").unwrap_or_default(),
         }))
@@ -129,6 +140,7 @@ mod tests {
             network_config: Some("version: 2\nethernets: {eth0: {addresses: [10.0.0.5/24]}}\nwifis: {}\n".into()),
             hostname: "n1".into(),
             instance_id: "other".into(),
+            specs: None,
         };
         let given = read(&texts);
         assert_eq!((given.metadata.hostname.as_str(), given.metadata.instance_id.as_str()), ("n1", "i-1"));
@@ -138,6 +150,12 @@ mod tests {
         let broken = read(&Texts { network_config: Some("version: 9".into()), meta_data: Some("[".into()), ..texts });
         assert_eq!((broken.network.links.len(), broken.problems.len()), (0, 3), "{:?}", broken.problems);
         assert_eq!(read(&Texts::default()), Given::default());
+        let specs = "addresses: [{address: 10.0.0.5/24, linkName: eth0}]\nhostnames: [{hostname: n2, domainname: lab}]\n";
+        let given = read(&Texts { specs: Some(specs.into()), origin: "META".into(), ..Texts::default() });
+        assert_eq!((given.summary().as_str(), given.problems.len()), ("1 link, 0 name servers, host name n2.lab", 0));
+        assert_eq!(given.network.hostname.as_deref(), Some("n2.lab"));
+        let broken = read(&Texts { specs: Some("addresses: [{}]\nroutes: [{}]\n".into()), origin: "META".into(), ..Texts::default() });
+        assert!(broken.problems.iter().any(|problem| problem.starts_with("network of META: line 2: routes[0]")), "{:?}", broken.problems);
     }
 
     #[test]
@@ -149,8 +167,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_kept_comes_back(origin in "\\PC{0,20}", meta in prop::option::of("\\PC{0,80}"), network in prop::option::of("\\PC{0,80}")) {
-            let texts = Texts { origin, meta_data: meta, network_config: network, ..Texts::default() };
+        fn what_is_kept_comes_back(origin in "\\PC{0,20}", meta in prop::option::of("\\PC{0,80}"), network in prop::option::of("\\PC{0,80}"), specs in prop::option::of("\\PC{0,80}")) {
+            let texts = Texts { origin, meta_data: meta, network_config: network, specs, ..Texts::default() };
             prop_assert_eq!(Texts::from_file(&texts.to_file(Platform::NoCloud), Platform::NoCloud), Ok(Some(texts)));
         }
 

@@ -6,7 +6,7 @@
 //! - here: what is published as `node.platform`, by [`adopt`] and when a configured node boots.
 //!
 //! The configuration itself is for [`crate::config`]; the network that is published here becomes layer `platform` of
-//! [`crate::net`]. On metal nothing in here waits for anything.
+//! [`crate::net`]. On metal the network is a value of META, read when the API had its time and kept on STATE like the others.
 
 pub mod choice;
 pub mod download;
@@ -16,6 +16,8 @@ pub mod seed;
 pub mod template;
 
 use std::{path::PathBuf, sync::Arc};
+
+use machine_config::Network;
 
 pub use choice::{Choice, Platform, Seek};
 pub use given::{Given, Texts};
@@ -31,17 +33,15 @@ const FILE: &str = "platform-network.yaml";
 /// Longest file on STATE, bytes: two texts, each letter of them perhaps as an escape.
 const LONGEST: u64 = 4 << 20;
 
-/// Publishes which platform the node is on and, where platforms say anything, what this one said at the last boot.
+/// Publishes which platform the node is on and what it said at the last boot.
 pub fn start(node: &Arc<Node>, choice: &Choice) {
     for problem in &choice.problems {
         log::warn!("platform: {problem}");
         node.warnings.push(format!("platform: {problem}"));
     }
     node.platform.send_if_modified(|status| std::mem::replace(&mut status.platform, choice.platform) != choice.platform);
-    if choice.platform != Platform::Metal {
-        let work = recall(Arc::clone(node), choice.platform, state::STATE.into());
-        node.tasks.spawn(node.stop.clone().run_until_cancelled_owned(work));
-    }
+    let work = recall(Arc::clone(node), choice.platform, state::STATE.into());
+    node.tasks.spawn(node.stop.clone().run_until_cancelled_owned(work));
 }
 
 /// What was kept, as soon as it is known whether there is a STATE; unless something newer is there.
@@ -109,11 +109,30 @@ fn complain(node: &Node, text: &str) {
     node.warnings.push(format!("platform: {text}"));
 }
 
-/// For a node that is configured: asks the platform anew what it says of names and network. Begins when the API had its time.
+/// Asks the platform anew what it says of names and network; for when the API had its time.
 pub async fn refresh(node: Arc<Node>, seek: Seek) {
+    let platform = node.platform.borrow().platform;
+    if platform == Platform::NoCloud {
+        return refresh_nocloud(node, seek).await;
+    }
+    // The sender lives in the node.
+    let Ok(disk) = node.disk.subscribe().wait_for(|disk| disk.settled).await.map(|disk| disk.clone()) else { return };
+    let found = match tokio::task::spawn_blocking(move || facts::network(&disk)).await {
+        Ok(Ok(found)) => found,
+        Ok(Err(error)) => return complain(&node, &error),
+        // Lost only when the node goes down.
+        Err(_) => return,
+    };
+    // One that was taken out of META is to be forgotten on STATE, too.
+    if found.is_some() || *node.platform.borrow().network != Network::default() {
+        adopt(&node, Texts { origin: "META".to_owned(), specs: found, ..Texts::default() }).await;
+    }
+}
+
+async fn refresh_nocloud(node: Arc<Node>, seek: Seek) {
     let settled = node.config.subscribe().wait_for(|config| config.settled).await.is_ok_and(|config| config.active.is_some());
     // Who looks for a configuration hears of these things beside it.
-    if !settled || node.platform.borrow().fresh || node.platform.borrow().platform != Platform::NoCloud {
+    if !settled || node.platform.borrow().fresh {
         return;
     }
     match seek {

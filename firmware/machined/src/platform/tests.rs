@@ -68,3 +68,25 @@ async fn mistakes_are_told_with_file_and_line() {
     assert!(warnings.iter().any(|text| text.starts_with("platform: network-config of cidata: line 2: ")), "{warnings:?}");
     assert_eq!((address(&node), node.platform.borrow().metadata.hostname.as_str()), (None, "n1"));
 }
+
+#[tokio::test]
+async fn the_network_of_metal_is_kept_and_forgotten() {
+    let folder = tempfile::tempdir().unwrap();
+    let specs = |text: Option<&str>| Texts { origin: "META".into(), specs: text.map(str::to_owned), ..Texts::default() };
+    let metal = || {
+        let node = node(Some(folder.path()));
+        node.platform.send_modify(|status| status.platform = Platform::Metal);
+        node
+    };
+    let first = metal();
+    adopt_into(&first, specs(Some("addresses: [{address: 10.0.0.7/24, linkName: eth0}]")), folder.path().into()).await;
+    assert_eq!(address(&first).as_deref(), Some("10.0.0.7/24"));
+    let second = metal();
+    recall(Arc::clone(&second), Platform::Metal, folder.path().into()).await;
+    assert_eq!(address(&second).as_deref(), Some("10.0.0.7/24"));
+    adopt_into(&second, specs(None), folder.path().into()).await;
+    let third = metal();
+    recall(Arc::clone(&third), Platform::Metal, folder.path().into()).await;
+    assert_eq!((address(&second), address(&third)), (None, None));
+    assert_eq!(*third.platform.borrow().network, Network::default());
+}

@@ -4,8 +4,6 @@
 //! - [`cmdline_layer`]: `ip=` and its kin; [`operator_layer`]: leases; [`configuration_layer`]: the machine configuration;
 //! - [`all`] adds where pods ask the node's own name server.
 //! - [`platform_layer`]: what the place that the machine is in wants, in the terms of a configuration.
-//!
-//! **Absent so far:** the platform layer of metal, which is a value of META (key 10).
 
 mod configuration;
 mod lease;

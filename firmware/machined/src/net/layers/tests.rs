@@ -266,7 +266,7 @@ fn a_platform_is_stronger_than_the_command_line_and_weaker_than_the_configuratio
   vlans:
     store: {id: 7, link: lan, addresses: [10.7.0.5/24]}
 ";
-    let mut platform = machine_config::network::nocloud::network_config(text).unwrap().network;
+    let mut platform = machine_config::network::platform::network_config(text).unwrap().network;
     platform.hostname = Some("n1.lab".into());
     let name = |line: &str, config: Option<&str>| {
         let config = Network { hostname: config.map(str::to_owned), ..Network::default() };

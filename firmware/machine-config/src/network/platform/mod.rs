@@ -1,11 +1,13 @@
-//! What the NoCloud data source says beside the configuration: `network-config` in its versions 1 and 2, and `meta-data`.
+//! What a platform says beside the configuration: `network-config` in its versions 1 and 2 and `meta-data` of NoCloud, and
+//! the network that META holds for metal.
 //!
-//! The formats are cloud-init's (its documentation, "Network configuration" and "NoCloud"); what they say becomes the same
-//! [`Network`] that configurations become. A file with a problem is not used at all: half a network is worse than DHCP.
+//! The first formats are cloud-init's (its documentation, "Network configuration" and "NoCloud"), the last one is that of the
+//! network's specs. What they say becomes the same [`Network`] that configurations become. A file with a problem is not used at all: half a network is worse than DHCP.
 //! What is not acted on is a warning.
 
 mod bond;
 mod metadata;
+mod specs;
 mod v1;
 mod v2;
 
@@ -14,6 +16,7 @@ use std::{collections::BTreeMap, net::IpAddr};
 use ipnet::IpNet;
 
 pub use metadata::{MetaData, meta_data};
+pub use specs::platform_specs;
 
 use super::{Address, ClientId, Dhcp, Link, NameServer, NameServerProtocol, Network, Which};
 use crate::{
@@ -47,10 +50,7 @@ pub fn network_config(text: &str) -> Result<NetworkConfig, Problems> {
     if let Some(root) = reader.document(text) {
         reader.root(&root);
     }
-    let Reader { mut taker, network, mut warnings, .. } = reader;
-    taker.check_network(&network);
-    warnings.sort_by_key(|warning| warning.line);
-    taker.problems.or(NetworkConfig { network, warnings })
+    reader.finish()
 }
 
 /// A file in the making.
@@ -65,6 +65,13 @@ struct Reader {
 impl Reader {
     fn new() -> Self {
         Self { taker: Taker { problems: Problems::default() }, network: Network::default(), called: BTreeMap::new(), warnings: Vec::new() }
+    }
+
+    fn finish(self) -> Result<NetworkConfig, Problems> {
+        let Self { mut taker, network, mut warnings, .. } = self;
+        taker.check_network(&network);
+        warnings.sort_by_key(|warning| warning.line);
+        taker.problems.or(NetworkConfig { network, warnings })
     }
 
     /// The one document; `None` when there is none, or it is not one that can be read.
@@ -113,7 +120,8 @@ impl Reader {
         for entry in node.entries() {
             if !known.contains(&entry.key.as_str()) {
                 let key: String = entry.key.chars().take(40).collect();
-                self.warn(entry.line, &format!("{path}.{key}"), "this is not acted on");
+                let dot = if path.is_empty() { "" } else { "." };
+                self.warn(entry.line, &format!("{path}{dot}{key}"), "this is not acted on");
             }
         }
     }

@@ -152,6 +152,69 @@ fn version_2() {
     assert!(network.chooses_by_hardware());
 }
 
+const SPECS: &str = "addresses:
+  - {address: 147.75.61.43/31, linkName: bond0, family: inet4, scope: global, flags: permanent, layer: platform}
+  - {address: 10.7.0.5/24, linkName: bond0.7, layer: platform}
+  - {address: 192.0.2.5/24, linkName: eth2, layer: platform}
+links:
+  - {name: eth1, logical: false, up: true, mtu: 0, kind: '', type: netrom, masterName: bond0, slaveIndex: 1, layer: platform}
+  - {name: eth0, logical: false, up: true, mtu: 0, kind: '', type: netrom, masterName: bond0, layer: platform}
+  - name: bond0
+    logical: true
+    up: true
+    mtu: 9000
+    kind: bond
+    type: ether
+    bondMaster: {mode: 802.3ad, xmitHashPolicy: layer3+4, lacpRate: slow, miimon: 100, updelay: 200, useCarrier: true, tlbLogicalLb: 1}
+    layer: platform
+  - {name: bond0.7, logical: true, up: true, kind: vlan, parentName: bond0, vlan: {vlanID: 7, vlanProtocol: 802.1q}}
+  - {name: tunnel, logical: true, kind: wireguard}
+routes:
+  - {family: inet4, dst: '', src: '', gateway: 147.75.61.42, outLinkName: bond0, table: main, priority: 1024, scope: global, type: unicast}
+  - {family: inet4, dst: 10.0.0.0/8, gateway: 10.7.0.1, outLinkName: bond0.7, priority: 7}
+hostnames:
+  - {hostname: blue-2, domainname: lab.example, layer: platform}
+resolvers:
+  - {dnsServers: [8.8.8.8, 1.1.1.1], layer: platform}
+timeServers:
+  - {timeServers: [time.lab.example], layer: platform}
+operators:
+  - {operator: dhcp4, linkName: eth3, requireUp: true, dhcp4: {routeMetric: 512}, layer: default}
+externalIPs: []
+";
+
+#[test]
+fn specs() {
+    let NetworkConfig { network, warnings } = platform_specs(SPECS).unwrap_or_else(|problems| panic!("{problems}"));
+    let warnings: Vec<String> = warnings.iter().map(ToString::to_string).collect();
+    let odd = "line 14: links[2].bondMaster.tlbLogicalLb: this is not acted on";
+    assert_eq!(warnings, [odd, "line 17: links[4].kind: links of this kind are not made"]);
+    assert_eq!(
+        shown(&network),
+        [
+            "eth1  | ",
+            "eth0  | ",
+            "bond0 147.75.61.43/31 | - 147.75.61.42 1024",
+            "bond0.7 10.7.0.5/24 | 10.0.0.0/8 10.7.0.1 7",
+            "eth2 192.0.2.5/24 | ",
+        ]
+    );
+    assert_eq!(network.links[2].ports, [named("eth0"), named("eth1")]);
+    let LinkKind::Bond(bond) = &network.links[2].kind else { panic!("{:?}", network.links[2]) };
+    assert_eq!((bond.mode, bond.xmit_hash_policy, bond.updelay_ms), (BondMode::Lacp, Some(XmitHashPolicy::Layer34), Some(200)));
+    assert_eq!((network.hostname.as_deref(), network.time_servers.len(), network.name_servers.len()), (Some("blue-2.lab.example"), 1, 2));
+    assert_eq!(network.dhcp.iter().map(|dhcp| dhcp.metric).collect::<Vec<_>>(), [Some(512)]);
+    for (text, wanted) in [
+        ("addresses: [{address: 10.0.0.1/24}]", "line 1: addresses[0].linkName: this is required"),
+        ("links: [{name: eth0, masterName: bond0}]", "\"bond0\" has parts and is not described"),
+        ("hostnames: [{hostname: a_b}]", "hostnames[0].hostname: this is not a host name"),
+        ("routes: [{gateway: x, outLinkName: eth0}]", "routes[0].gateway"),
+    ] {
+        let problems = platform_specs(text).expect_err("a problem").to_string();
+        assert!(problems.contains(wanted), "no {wanted:?} in {problems}");
+    }
+}
+
 #[test]
 fn nothing_is_nothing() {
     for text in ["", "# nothing\n", "network: {config: disabled}\n"] {
@@ -225,16 +288,16 @@ fn meta_data_of_a_machine() {
 proptest! {
     #[test]
     fn any_text_is_survived(text in "\\PC{0,200}") {
-        let _ = (network_config(&text), meta_data(&text));
+        let _ = (network_config(&text), meta_data(&text), platform_specs(&text));
     }
 
     /// Lines of right files, some lost, some twice, some cut.
     #[test]
-    fn any_mixture_of_lines_is_survived(which in any::<bool>(), picks in prop::collection::vec((0..40_usize, 0..60_usize), 0..40)) {
-        let lines: Vec<&str> = if which { ONE } else { TWO }.lines().collect();
+    fn any_mixture_of_lines_is_survived(which in 0..3_usize, picks in prop::collection::vec((0..40_usize, 0..60_usize), 0..40)) {
+        let lines: Vec<&str> = [ONE, TWO, SPECS][which].lines().collect();
         let picked = picks.iter().filter_map(|(at, cut)| lines.get(*at).map(|line| line.get(..*cut).unwrap_or(line)));
         let text = picked.collect::<Vec<_>>().join("\n");
-        let _ = (network_config(&text), meta_data(&text));
+        let _ = (network_config(&text), meta_data(&text), platform_specs(&text));
     }
 
     /// What is taken fits the limits.

@@ -1,4 +1,4 @@
-//! Settings of bonds: version 1 has the kernel's names with `bond-` in front, version 2 its own.
+//! Settings of bonds: version 1 has the kernel's names with `bond-` in front, version 2 its own, specs the kernel's in one word.
 
 use super::Reader;
 use crate::{
@@ -12,8 +12,8 @@ impl Reader {
     pub(super) fn bond(&mut self, node: Option<&Node>, path: &str) -> Bond {
         let mut bond = Bond::default();
         for entry in node.map_or(&[][..], Node::entries) {
-            // `bond_mode`, `bond-mode` and `mode` are the same.
-            let key = entry.key.replace('_', "-");
+            // `bond_mode`, `bond-mode` and `mode` are the same, `xmitHashPolicy` and `xmit-hash-policy`, too.
+            let key = hyphenated(&entry.key);
             let key = key.strip_prefix("bond-").unwrap_or(&key);
             let path = format!("{path}.{}", entry.key.chars().take(40).collect::<String>());
             self.bond_setting(&mut bond, key, entry, &path);
@@ -49,7 +49,8 @@ impl Reader {
             "min-links" => bond.min_links = self.count(node, path),
             "resend-igmp" => bond.resend_igmp = self.count(node, path),
             "packets-per-slave" | "packets-per-member" => bond.packets_per_port = self.count(node, path),
-            "num-grat-arp" | "num-unsol-na" | "gratuitous-arp" => {
+            "use-carrier" => bond.use_carrier = node.text().and_then(scalar::boolean),
+            "num-peer-notif" | "num-grat-arp" | "num-unsol-na" | "gratuitous-arp" => {
                 bond.num_peer_notif = self.count(node, path).and_then(|count| u8::try_from(count).ok());
             }
             "all-slaves-active" | "all-members-active" => {
@@ -80,6 +81,17 @@ impl Reader {
         }
         found
     }
+}
+
+fn hyphenated(key: &str) -> String {
+    let mut text = String::new();
+    for character in key.chars().take(64) {
+        if character.is_ascii_uppercase() {
+            text.push('-');
+        }
+        text.push(if character == '_' { '-' } else { character.to_ascii_lowercase() });
+    }
+    text
 }
 
 /// A word or the kernel's number.

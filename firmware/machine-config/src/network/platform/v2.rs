@@ -2,7 +2,7 @@
 
 use super::Reader;
 use crate::{
-    network::{Bridge, DeviceSelector, Link, LinkKind, Route, VlanProtocol, Which, nocloud::v1::nowhere},
+    network::{Bridge, DeviceSelector, Link, LinkKind, Route, VlanProtocol, Which, platform::v1::nowhere},
     take::{number, text},
     tree::{Entry, Node},
 };
