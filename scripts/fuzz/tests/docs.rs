@@ -23,7 +23,7 @@ const TAIL: &str = "\n## What they do not reach\n\n\
     - Faults of memory are seen only when they kill the process: there is no sanitizer. All but `linux` is safe code.\n\
     - What the builder reads (board files, package lists) is the project's own.\n";
 
-/// How long each target was run in one piece the last time somebody had the time, and what all runs found; `regressions/` has the inputs.
+/// How many inputs each target was given in the hunts so far, and what they found; `corpus/regressions` has what broke something.
 const RUNS: &str = include_str!("../runs.txt");
 
 #[test]
@@ -37,11 +37,11 @@ fn the_page_is_what_the_targets_say() {
     assert!(written == page, "docs/fuzzing.md is not what the targets say: KEELSON_WRITE=1 cargo test -p fuzz --test docs");
 }
 
-/// `target: how long; what was found`, a line each.
+/// `target: how many inputs; what was found`, a line each.
 fn runs() -> BTreeMap<&'static str, (&'static str, &'static str)> {
     let lines = RUNS.lines().filter(|line| !line.starts_with('#'));
     let parts = |line: &'static str| line.split_once(": ").and_then(|(target, rest)| Some((target, rest.split_once("; ")?)));
-    lines.map(|line| parts(line).unwrap_or_else(|| panic!("runs.txt: {line:?} is not `target: time; found`"))).collect()
+    lines.map(|line| parts(line).unwrap_or_else(|| panic!("runs.txt: {line:?} is not `target: inputs; found`"))).collect()
 }
 
 fn page() -> String {
@@ -50,13 +50,13 @@ fn page() -> String {
     for target in targets::ALL {
         writeln!(out, "| `{}` | {} | {} | {} |", target.name, target.bytes, target.from, target.property).expect("a String");
     }
-    out.push_str("\n## What was found\n\n| target | run for | kept inputs | found and mended |\n|---|---|---|---|\n");
+    out.push_str("\n## What was found\n\n| target | inputs run | kept | found and mended |\n|---|---|---|---|\n");
     let runs = runs();
     assert_eq!(runs.len(), targets::ALL.len(), "runs.txt has a line for each target");
     for target in targets::ALL {
-        let (time, found) = runs.get(target.name).unwrap_or_else(|| panic!("runs.txt has no line for {}", target.name));
+        let (inputs, found) = runs.get(target.name).unwrap_or_else(|| panic!("runs.txt has no line for {}", target.name));
         let kept = corpus::read(&corpus::folder().join(target.name).with_extension("txt")).expect("readable").len();
-        writeln!(out, "| `{}` | {time} | {kept} | {found} |", target.name).expect("a String");
+        writeln!(out, "| `{}` | {inputs} | {kept} | {found} |", target.name).expect("a String");
     }
     out.push_str(TAIL);
     out
