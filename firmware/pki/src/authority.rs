@@ -10,8 +10,9 @@ use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
     PKCS_ECDSA_P256_SHA256, PKCS_ED25519, PKCS_RSA_SHA256, PublicKeyData, SanType, SerialNumber, SignatureAlgorithm,
 };
+use zeroize::Zeroize;
 
-use crate::{AuthorityPem, Error, Secret, keys, text};
+use crate::{AuthorityPem, Error, KeyKind, Secret, keys, text};
 
 /// A year of 365 days: lifetime of admin client certificates; authorities live ten of them.
 pub const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
@@ -98,16 +99,30 @@ impl std::fmt::Debug for Authority {
     }
 }
 
+impl Drop for Authority {
+    fn drop(&mut self) {
+        self.key.zeroize();
+    }
+}
+
 impl Authority {
     /// A new self-signed authority, valid for ten years (a maintenance one for a day) from `now`.
     pub fn generate(kind: AuthorityKind, now: SystemTime) -> Result<Self, Error> {
         let life = if kind == AuthorityKind::Maintenance { Duration::from_secs(24 * 3600) } else { YEAR * 10 };
-        let key = new_key(kind.algorithm())?;
+        Self::self_signed(new_key(kind.algorithm())?, kind.organization(), life, now)
+    }
+
+    /// A new self-signed authority of this name, with a key of this kind.
+    pub fn generate_for(organization: &str, kind: KeyKind, life: Duration, now: SystemTime) -> Result<Self, Error> {
+        Self::self_signed(kind.generate()?, Some(organization), life, now)
+    }
+
+    fn self_signed(key: KeyPair, organization: Option<&str>, life: Duration, now: SystemTime) -> Result<Self, Error> {
         let mut params = params(now, life)?;
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyCertSign];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
-        if let Some(organization) = kind.organization() {
+        if let Some(organization) = organization {
             params.distinguished_name.push(DnType::OrganizationName, organization);
         }
         let certificate =
@@ -172,7 +187,13 @@ impl Authority {
         self.sign(params, &new_key(self.key.algorithm())?)
     }
 
-    fn sign(&self, mut params: CertificateParams, key: &KeyPair) -> Result<Identity, Error> {
+    fn sign(&self, params: CertificateParams, key: &KeyPair) -> Result<Identity, Error> {
+        let certificate = self.sign_for(params, key)?;
+        Ok(Identity { cert_pem: certificate_pem(certificate.der()), key_pem: keys::key_pem(key)? })
+    }
+
+    /// A leaf for a key whose other half is somewhere else.
+    pub(crate) fn sign_for(&self, mut params: CertificateParams, key: &impl PublicKeyData) -> Result<rcgen::Certificate, Error> {
         let failed = |source| Error::Issue { doing: "issuing a certificate", source };
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         if self.key.algorithm() == &PKCS_RSA_SHA256 {
@@ -180,8 +201,7 @@ impl Authority {
         }
         params.use_authority_key_identifier_extension = true;
         let issuer = Issuer::from_ca_cert_pem(&self.cert_pem, &self.key).map_err(failed)?;
-        let certificate = params.signed_by(key, &issuer).map_err(failed)?;
-        Ok(Identity { cert_pem: certificate_pem(certificate.der()), key_pem: keys::key_pem(key)? })
+        params.signed_by(key, &issuer).map_err(failed)
     }
 }
 
@@ -192,15 +212,15 @@ pub(crate) fn new_service_account_key() -> Result<Secret, Error> {
     keys::key_pem(&key)
 }
 
-fn new_key(algorithm: &'static SignatureAlgorithm) -> Result<KeyPair, Error> {
+pub(crate) fn new_key(algorithm: &'static SignatureAlgorithm) -> Result<KeyPair, Error> {
     KeyPair::generate_for(algorithm).map_err(|source| Error::Issue { doing: "making a key", source })
 }
 
-fn certificate_pem(der: &[u8]) -> String {
+pub(crate) fn certificate_pem(der: &[u8]) -> String {
     keys::armor("CERTIFICATE", der).expose().to_owned()
 }
 
-fn params(now: SystemTime, life: Duration) -> Result<CertificateParams, Error> {
+pub(crate) fn params(now: SystemTime, life: Duration) -> Result<CertificateParams, Error> {
     let epoch = rcgen::date_time_ymd(1970, 1, 1);
     let since = |time: SystemTime| Duration::from_secs(time.duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs()));
     let mut params = CertificateParams::default();
@@ -214,7 +234,7 @@ fn params(now: SystemTime, life: Duration) -> Result<CertificateParams, Error> {
     Ok(params)
 }
 
-fn alternative_names(request: &ServerRequest<'_>) -> Result<Vec<SanType>, Error> {
+pub(crate) fn alternative_names(request: &ServerRequest<'_>) -> Result<Vec<SanType>, Error> {
     let mut names: Vec<SanType> = Vec::new();
     let mut add = |name: SanType| {
         if !names.contains(&name) {

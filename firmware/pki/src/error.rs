@@ -30,6 +30,12 @@ pub enum Error {
     /// A certificate that is not X.509.
     #[error("the certificate is not valid X.509")]
     Certificate(#[source] x509_parser::error::X509Error),
+    /// A request for a certificate that asks for what is not given.
+    #[error("the certificate request cannot be granted: {0}")]
+    Request(&'static str),
+    /// A server's certificate that is not to be trusted.
+    #[error("the server's certificate is not usable: {0}")]
+    Untrusted(&'static str),
     /// A certificate authority whose key and certificate do not belong together.
     #[error("the private key does not belong to the certificate")]
     KeyMismatch,

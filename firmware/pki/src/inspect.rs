@@ -1,10 +1,18 @@
 //! What a certificate says.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::{Engine, engine::general_purpose::STANDARD};
-use x509_parser::prelude::{FromDer, X509Certificate};
+use rcgen::{PKCS_ECDSA_P256_SHA256, PKCS_ED25519, PKCS_RSA_SHA256, SignatureAlgorithm};
+use rustls_pki_types::CertificateDer;
+use x509_parser::{
+    oid_registry,
+    prelude::{ASN1Time, FromDer, GeneralName, X509Certificate},
+};
 
 use crate::Error;
 
@@ -89,6 +97,63 @@ pub fn expires(certificate: &[u8]) -> Result<SystemTime, Error> {
 /// Whether the certificate names that authority certificate's subject as its issuer. Signatures are not checked.
 pub fn issued_by(certificate: &[u8], authority: &[u8]) -> Result<bool, Error> {
     Ok(parse(certificate)?.issuer().as_raw() == parse(authority)?.subject().as_raw())
+}
+
+/// The names and addresses that a server's certificate is for: names in lower case, addresses as they are written shortest.
+pub fn server_names(certificate: &[u8]) -> Result<BTreeSet<String>, Error> {
+    let certificate = parse(certificate)?;
+    let Ok(Some(names)) = certificate.subject_alternative_name() else { return Ok(BTreeSet::new()) };
+    let text = |name: &GeneralName<'_>| match name {
+        GeneralName::DNSName(name) => Some(name.to_ascii_lowercase()),
+        GeneralName::IPAddress(bytes) => crate::request::address_of(bytes).map(|address| address.to_string()),
+        _ => None,
+    };
+    Ok(names.value.general_names.iter().filter_map(text).collect())
+}
+
+/// Which of these authorities signed a certificate that is a server's and nothing else, and valid now.
+pub fn signer_of_server(certificate: &[u8], authorities: &[CertificateDer<'_>], now: SystemTime) -> Result<usize, Error> {
+    let certificate = parse(certificate)?;
+    let seconds = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let now = ASN1Time::from_timestamp(i64::try_from(seconds).unwrap_or(i64::MAX)).map_err(Error::Certificate)?;
+    if !certificate.validity().is_valid_at(now) {
+        return Err(Error::Untrusted("it is not valid at this time"));
+    }
+    let usage = certificate.extended_key_usage().ok().flatten().map(|usage| usage.value);
+    let only_server = usage.is_some_and(|usage| {
+        let others = usage.any || usage.client_auth || usage.code_signing || usage.email_protection || usage.time_stamping;
+        usage.server_auth && !others && !usage.ocsp_signing && usage.other.is_empty()
+    });
+    if !only_server || certificate.is_ca() {
+        return Err(Error::Untrusted("it is not for a server, or not only"));
+    }
+    let signed = |authority: &CertificateDer<'_>| {
+        parse(authority).is_ok_and(|authority| {
+            let named = certificate.issuer().as_raw() == authority.subject().as_raw();
+            named && authority.validity().is_valid_at(now) && certificate.verify_signature(Some(authority.public_key())).is_ok()
+        })
+    };
+    authorities.iter().position(signed).ok_or(Error::Untrusted("none of the accepted authorities signed it"))
+}
+
+/// Whether it may sign others.
+#[cfg(test)]
+pub(crate) fn is_authority(certificate: &[u8]) -> Result<bool, Error> {
+    Ok(parse(certificate)?.is_ca())
+}
+
+/// The kind of a certificate's key.
+pub(crate) fn algorithm(certificate: &[u8]) -> Result<&'static SignatureAlgorithm, Error> {
+    let certificate = parse(certificate)?;
+    let kind = &certificate.public_key().algorithm.algorithm;
+    [
+        (oid_registry::OID_SIG_ED25519, &PKCS_ED25519),
+        (oid_registry::OID_KEY_TYPE_EC_PUBLIC_KEY, &PKCS_ECDSA_P256_SHA256),
+        (oid_registry::OID_PKCS1_RSAENCRYPTION, &PKCS_RSA_SHA256),
+    ]
+    .into_iter()
+    .find_map(|(known, algorithm)| (*kind == known).then_some(algorithm))
+    .ok_or(Error::Key("it is neither Ed25519, ECDSA nor RSA"))
 }
 
 /// The fingerprint of a public key info that is already at hand.
