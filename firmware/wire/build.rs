@@ -70,6 +70,9 @@ const SERVED: &[(&str, &[&str])] = &[
     ("time.TimeService", &["Time", "TimeCheck"]),
 ];
 
+/// Methods that trustd serves.
+const TRUSTD: &[(&str, &[&str])] = &[("securityapi.SecurityService", &["Certificate"])];
+
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=proto");
     let out = env::var("OUT_DIR")?;
@@ -92,6 +95,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         .extern_path(".cosi.resource", "crate::cosi")
         .extern_path(".inspect", "crate::inspect")
         .extern_path(".machine", "crate::machine")
+        .extern_path(".securityapi", "crate::security")
         .extern_path(".storage", "crate::storage")
         .extern_path(".time", "crate::time")
         .out_dir(&servers)
@@ -101,14 +105,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The definitions with only the methods of [`SERVED`] left.
+/// The definitions with only the methods of [`SERVED`] and [`TRUSTD`] left.
 fn served(set: &FileDescriptorSet) -> FileDescriptorSet {
     let mut set = set.clone();
     for file in &mut set.file {
         let package = file.package().to_owned();
         for service in &mut file.service {
             let name = format!("{package}.{}", service.name());
-            let keep = SERVED.iter().find(|(service, _)| *service == name).map_or(&[][..], |(_, methods)| methods);
+            let keep = SERVED.iter().chain(TRUSTD).find(|(service, _)| *service == name).map_or(&[][..], |(_, methods)| methods);
             service.method.retain(|method| keep.contains(&method.name()));
         }
         file.service.retain(|service| !service.method.is_empty());

@@ -1,16 +1,16 @@
-//! The proxy: calls go to machined as raw frames, with the caller's roles in their metadata.
+//! The proxy: calls go to machined, to another node or to several, as raw frames, with the caller's roles in their metadata.
 
 use std::{
     convert::Infallible,
-    future::{Future, ready},
+    fmt::Display,
     path::PathBuf,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
 };
 
-use http::{HeaderMap, HeaderName, Request, Response, header};
-use tokio::sync::{Semaphore, watch};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, header};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tonic::{
     Status,
     body::Body,
@@ -18,24 +18,36 @@ use tonic::{
 };
 use tower::{Service, ServiceExt};
 
-use crate::{Current, hold::Held, peer::Peer};
+use crate::{
+    Current,
+    deadline::Deadline,
+    hold::Held,
+    merge::{self, Budget, Calling},
+    peer::Peer,
+    route::{Decision, Merge, Target},
+};
 
 /// Bytes of one reply that wait in here for a slow client.
-const STREAM_WINDOW: u32 = 64 * 1024;
-/// Calls at the same time over all connections.
-const CALLS: usize = 240;
+pub(crate) const STREAM_WINDOW: u32 = 64 * 1024;
+/// Replies under way over all connections; a call for several nodes has one of each. All of them stalled hold 30 MiB.
+const REPLIES: usize = 480;
 /// Room for all of them to be stalled at once: a client that does not read must not hold up the others, who share the
-/// one connection to machined.
-const CONNECTION_WINDOW: u32 = STREAM_WINDOW * 256;
+/// one connection to machined or another node.
+pub(crate) const CONNECTION_WINDOW: u32 = STREAM_WINDOW * 512;
 
 const ROLE: HeaderName = HeaderName::from_static(wire::ROLE_KEY);
+/// Marks a call that another node forwarded; its value is what the client called that node.
+const PROXY_FROM: HeaderName = HeaderName::from_static("proxyfrom");
+/// Which compressions the caller understands. It must not reach a node whose reply is merged.
+const ACCEPT_ENCODING: HeaderName = HeaderName::from_static("grpc-accept-encoding");
 
 /// The service behind every connection.
 #[derive(Clone, Debug)]
 pub(crate) struct Forward {
     machined: Channel,
     current: watch::Receiver<Current>,
-    calls: Arc<Semaphore>,
+    replies: Arc<Semaphore>,
+    budget: Budget,
 }
 
 impl Forward {
@@ -43,35 +55,114 @@ impl Forward {
         let endpoint = Endpoint::from_static("http://localhost")
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW);
-        Self { machined: wire::unix::connect_lazy(endpoint, socket), current, calls: Arc::new(Semaphore::new(CALLS)) }
+        let machined = wire::unix::connect_lazy(endpoint, socket);
+        Self { machined, current, replies: Arc::new(Semaphore::new(REPLIES)), budget: Budget::default() }
     }
 
     async fn forward(self, mut request: Request<Body>) -> Result<Response<Body>, Status> {
         let Some(peer) = request.extensions().get::<Peer>().cloned() else {
             return Err(Status::internal("a call without a connection"));
         };
-        self.current.borrow().route.check(request.headers())?;
-        let Ok(turn) = self.calls.try_acquire_owned() else {
-            return Err(Status::resource_exhausted("too many calls at the same time; try again"));
-        };
-        rewrite(request.headers_mut(), &peer);
-        let mut machined = self.machined;
-        let unavailable = |error: tonic::transport::Error| {
-            log::warn!(target: "apid", "machined does not answer: {}", daemon::report(&error));
-            Status::unavailable("the node's API is not available at the moment")
-        };
-        let response = machined.ready().await.map_err(unavailable)?.call(request).await.map_err(unavailable)?;
-        Ok(response.map(|body| Body::new(Held::new(body, turn))))
+        let deadline = Deadline::of(request.headers())?;
+        let decision = self.current.borrow().route.decide(request.uri().path(), request.headers())?;
+        let roles = peer.roles(request.headers());
+        match decision {
+            Decision::Local => {
+                let turn = self.turns(1)?;
+                to_machined(request.headers_mut(), &roles);
+                let response = local(self.machined, request).await?;
+                Ok(response.map(|body| Body::new(Held::new(body, turn))))
+            }
+            Decision::One(target) => {
+                let turn = self.turns(1)?;
+                to_node(&mut request, &roles);
+                let node = self.node(&target)?;
+                let response = deadline.limit(remote(node, target, request, deadline)).await.flatten()?;
+                Ok(response.map(|body| Body::new(Held::new(body, turn))))
+            }
+            Decision::Many { targets, merge } => self.many(request, &roles, targets, merge, deadline).await,
+        }
+    }
+
+    /// The same request to each node.
+    async fn many(
+        self,
+        request: Request<Body>,
+        roles: &[HeaderValue],
+        targets: Vec<Target>,
+        merge: Merge,
+        deadline: Deadline,
+    ) -> Result<Response<Body>, Status> {
+        let turns = self.turns(targets.len())?;
+        let (mut parts, body) = request.into_parts();
+        let message = deadline.limit(self.budget.request(body)).await.flatten()?;
+        parts.headers.remove(&ACCEPT_ENCODING);
+        parts.extensions.clear();
+        let legs = targets.into_iter().map(|Target { name, local: here }| {
+            let mut request = Request::from_parts(parts.clone(), Body::new(http_body_util::Full::new(message.clone())));
+            let calling: Calling = if here {
+                to_machined(request.headers_mut(), roles);
+                Box::pin(local(self.machined.clone(), request))
+            } else {
+                to_node(&mut request, roles);
+                match self.node(&name) {
+                    Ok(node) => Box::pin(remote(node, name.clone(), request, deadline)),
+                    Err(status) => Box::pin(std::future::ready(Err(status))),
+                }
+            };
+            (name, calling)
+        });
+        let response = merge::respond(legs.collect(), merge, deadline, &self.budget);
+        Ok(response.map(|body| Body::new(Held::new(body, turns))))
+    }
+
+    fn turns(&self, count: usize) -> Result<OwnedSemaphorePermit, Status> {
+        let turns = u32::try_from(count).ok().and_then(|count| Arc::clone(&self.replies).try_acquire_many_owned(count).ok());
+        turns.ok_or_else(|| Status::resource_exhausted("too many calls at the same time; try again"))
+    }
+
+    fn node(&self, target: &str) -> Result<Channel, Status> {
+        let fleet = self.current.borrow().fleet.clone();
+        // The decision was made with the same configuration, or the one before it.
+        Ok(fleet.ok_or_else(|| Status::permission_denied("no request forwarding"))?.channel(target))
     }
 }
 
+async fn local(mut machined: Channel, request: Request<Body>) -> Result<Response<Body>, Status> {
+    let unavailable = |error: tonic::transport::Error| {
+        log::warn!(target: "apid", "machined does not answer: {}", daemon::report(&error));
+        Status::unavailable("the node's API is not available at the moment")
+    };
+    machined.ready().await.map_err(unavailable)?.call(request).await.map_err(unavailable)
+}
+
+async fn remote(mut node: Channel, target: String, mut request: Request<Body>, deadline: Deadline) -> Result<Response<Body>, Status> {
+    let unavailable = |error: tonic::transport::Error| Status::unavailable(format!("node {target}: {}", daemon::report(&error)));
+    let node = node.ready().await.map_err(unavailable)?;
+    // Connecting took its time.
+    deadline.pass_on(request.headers_mut());
+    node.call(request).await.map_err(unavailable)
+}
+
 /// The caller's roles take the place of whatever it sent; what concerned this hop only goes.
-fn rewrite(headers: &mut HeaderMap, peer: &Peer) {
-    headers.remove(&ROLE);
+fn to_machined(headers: &mut HeaderMap, roles: &[HeaderValue]) {
     headers.remove(header::HOST);
     headers.remove("node");
     headers.remove("nodes");
-    for role in &peer.roles {
+    set_roles(headers, roles);
+}
+
+/// The same for another node, which has to know that it is asked by a node.
+fn to_node(request: &mut Request<Body>, roles: &[HeaderValue]) {
+    let authority = request.uri().authority().and_then(|authority| HeaderValue::from_str(authority.as_str()).ok());
+    let headers = request.headers_mut();
+    to_machined(headers, roles);
+    headers.insert(PROXY_FROM, authority.unwrap_or(HeaderValue::from_static("unknown")));
+}
+
+fn set_roles(headers: &mut HeaderMap, roles: &[HeaderValue]) {
+    headers.remove(&ROLE);
+    for role in roles {
         headers.append(ROLE, role.clone());
     }
 }
@@ -90,15 +181,11 @@ impl Service<Request<Body>> for Forward {
         let peer = request.extensions().get::<Peer>().map(|peer| peer.address);
         let call = self.clone().forward(request);
         Box::pin(async move {
-            let response = call.await.unwrap_or_else(|status| {
-                log::info!(target: "apid", "{path} from {}: {}", display(peer), status.message());
+            Ok(call.await.unwrap_or_else(|status| {
+                let from: &dyn Display = peer.as_ref().map_or(&"nobody", |peer| peer);
+                log::info!(target: "apid", "{path} from {from}: {}", status.message());
                 status.into_http()
-            });
-            ready(Ok(response)).await
+            }))
         })
     }
-}
-
-fn display(peer: Option<std::net::SocketAddr>) -> String {
-    peer.map_or_else(|| "nobody".to_owned(), |address| address.to_string())
 }

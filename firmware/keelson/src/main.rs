@@ -1,7 +1,8 @@
 //! The one multi-call program of the image: the base name of `argv[0]` says which part of the node it is.
 //!
 //! `/sbin/init` and `machined` are PID 1, `launcher` puts services into their sandboxes, `apid` is the API's front, `dnsd` the node's
-//! name server, the kernel calls `modprobe`. No options on purpose: what a part needs comes from the kernel, the image, or a descriptor.
+//! name server, `trustd` signs for joining nodes, the kernel calls `modprobe`. No options on purpose: what a part needs comes from the
+//! kernel, the image, or a descriptor.
 #![forbid(unsafe_code)]
 
 mod modprobe;
@@ -18,6 +19,7 @@ fn main() -> ExitCode {
         Some("launcher") => linux::sandbox::launch(),
         Some("apid") => concealed(apid::run),
         Some("dnsd") => concealed(dnsd::run),
+        Some("trustd") => concealed(trustd::run),
         Some("modprobe") => modprobe::run(env::args_os().skip(1)),
         // The kernel may have been told init=/usr/bin/keelson.
         _ if std::process::id() == 1 => first_process(),

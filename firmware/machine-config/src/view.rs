@@ -4,7 +4,7 @@ use ipnet::IpNet;
 use pki::{AuthorityPem, Secret};
 
 use crate::{
-    Network, Problems,
+    Network, Problems, endpoint,
     host::{self, Host},
     network, stream,
     take::Taker,
@@ -124,6 +124,14 @@ pub struct Cluster {
     pub pod_subnets: Vec<IpNet>,
     /// Ranges of services.
     pub service_subnets: Vec<IpNet>,
+}
+
+impl Cluster {
+    /// The host of the API server's URL: an address without brackets, or a name.
+    #[must_use]
+    pub fn endpoint_host(&self) -> Option<&str> {
+        endpoint::host(&self.endpoint).ok()
+    }
 }
 
 /// A complete, checked configuration. `Debug` shows no secret.

@@ -8,7 +8,7 @@ use machined::{
     events::Events,
     logs::Logs,
     node::{ActiveConfig, ConfigStatus, LinkStatus, Node, ServiceState, ServiceStatus},
-    services::{ApidSettings, DnsdSettings, Settings, Supervisor},
+    services::{ApidSettings, DnsdSettings, Settings, Supervisor, TrustdSettings},
 };
 use tokio::time::timeout;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -81,6 +81,15 @@ async fn apid_is_started_restarted_and_stopped() {
             sandbox: None,
             listen: "127.0.0.1:1".parse().expect("address"),
             socket: folder.path().join("run/s"),
+            trustd_port: 2,
+        },
+        trustd: TrustdSettings {
+            program: folder.path().join("trustd"),
+            user: None,
+            cgroup: None,
+            oom_score: None,
+            sandbox: None,
+            listen: "127.0.0.1:2".parse().expect("address"),
         },
         // Nobody answers on port 1, so its turn does not come here.
         dnsd: DnsdSettings {
@@ -121,7 +130,7 @@ async fn apid_is_started_restarted_and_stopped() {
     });
     let config = wait_told(&node, &logs, &program, 2).await;
     assert!(config.local_addresses.contains(&"10.0.2.15".parse().expect("address")));
-    assert_eq!(config.hostname, "node-1");
+    assert_eq!(config.local_names, ["node-1"]);
     assert_eq!(node.api.borrow().maintenance_fingerprint, fingerprint);
 
     // A configuration: started anew, with client certificates asked for.
@@ -146,7 +155,7 @@ async fn apid_is_started_restarted_and_stopped() {
     // Another name: the same process is told, with a certificate for it.
     node.network.send_modify(|network| network.hostname = "node-2".into());
     let renamed = wait_told(&node, &logs, &program, 4).await;
-    assert_eq!(renamed.hostname, "node-2");
+    assert_eq!(renamed.local_names, ["node-2"]);
     assert_ne!(renamed.server_chain_pem, config.server_chain_pem);
     assert_eq!(wait(&node, "still running", |service| service.pid.is_some()).await.pid, second.pid);
 
@@ -166,6 +175,6 @@ async fn apid_is_started_restarted_and_stopped() {
 
     timeout(LIMIT, supervisor.stop_all("actor")).await.expect("stopped in time");
     let states: Vec<_> = node.services.borrow().iter().map(|service| (service.id.clone(), service.state)).collect();
-    assert_eq!(states, ["apid", "dnsd", "machined"].map(|id| (id.to_owned(), ServiceState::Finished)));
+    assert_eq!(states, ["apid", "dnsd", "machined", "trustd"].map(|id| (id.to_owned(), ServiceState::Finished)));
     reaping.cancel();
 }

@@ -1,5 +1,4 @@
-//! What machined tells apid: JSON documents on its standard input, one a line. The first is what it starts with, each
-//! later one takes the place of the one before it without cutting a connection.
+//! What machined tells apid, as [`orders`](crate::orders). A later one takes effect without cutting a connection.
 
 use std::{fmt, net::IpAddr, net::SocketAddr, path::PathBuf};
 
@@ -17,9 +16,6 @@ pub enum Mode {
     Running,
 }
 
-/// Longest line, bytes.
-pub const MAX_LINE: usize = 1024 * 1024;
-
 /// apid's whole configuration. apid reads no file. `mode`, `listen` and `socket` hold for the life of the process;
 /// everything else can be changed by a later line.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,25 +29,33 @@ pub struct ApidConfig {
     pub server_chain_pem: String,
     /// The server's private key, PEM with any of the usual labels. Secret.
     pub server_key_pem: Zeroizing<String>,
-    /// Accepted client CAs, PEM. Required when running.
+    /// Accepted CAs, PEM: of clients, and of other nodes. Required when running.
     pub client_ca_pem: Option<String>,
+    /// What this node shows to other nodes; without it no call is forwarded.
+    pub impersonator: Option<Impersonator>,
     /// Addresses that mean this node in `node` metadata.
     pub local_addresses: Vec<IpAddr>,
-    /// Host name that means this node in `node` metadata.
-    pub hostname: String,
+    /// Host names that mean this node in `node` metadata.
+    pub local_names: Vec<String>,
+    /// Name servers that know the names of other nodes.
+    pub resolvers: Vec<IpAddr>,
     /// machined's socket.
     pub socket: PathBuf,
 }
 
-impl ApidConfig {
-    /// As the line that apid reads, line break included. Secret.
-    ///
-    /// # Errors
-    /// When the socket's path is not UTF-8.
-    pub fn to_line(&self) -> Result<Zeroizing<Vec<u8>>, serde_json::Error> {
-        let mut line = Zeroizing::new(serde_json::to_vec(self)?);
-        line.push(b'\n');
-        Ok(line)
+/// A client certificate of role `os:impersonator`: other nodes believe whom it says it speaks for.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Impersonator {
+    /// The certificate, then its issuers, PEM.
+    pub chain_pem: String,
+    /// Its private key, PEM with any of the usual labels. Secret.
+    pub key_pem: Zeroizing<String>,
+}
+
+impl fmt::Debug for Impersonator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Impersonator").finish_non_exhaustive()
     }
 }
 
@@ -61,7 +65,7 @@ impl fmt::Debug for ApidConfig {
             .field("mode", &self.mode)
             .field("listen", &self.listen)
             .field("local_addresses", &self.local_addresses)
-            .field("hostname", &self.hostname)
+            .field("local_names", &self.local_names)
             .field("socket", &self.socket)
             .finish_non_exhaustive()
     }
@@ -79,11 +83,13 @@ mod tests {
             server_chain_pem: "chain".into(),
             server_key_pem: Zeroizing::new("very secret".into()),
             client_ca_pem: Some("ca".into()),
+            impersonator: Some(Impersonator { chain_pem: "chain".into(), key_pem: Zeroizing::new("no less secret".into()) }),
             local_addresses: vec!["10.0.2.15".parse().expect("address")],
-            hostname: "node-1".into(),
+            local_names: vec!["node-1".into()],
+            resolvers: vec!["10.0.2.3".parse().expect("address")],
             socket: crate::MACHINED_SOCKET.into(),
         };
-        let line = config.to_line().expect("encode");
+        let line = crate::orders::to_line(&config).expect("encode");
         assert_eq!(line.iter().filter(|byte| **byte == b'\n').count(), 1);
         assert_eq!(serde_json::from_slice::<ApidConfig>(&line).expect("decode"), config);
         assert!(!format!("{config:?}").contains("secret"));

@@ -41,7 +41,7 @@ pub mod security {
 pub mod cosi {
     tonic::include_proto!("cosi.resource");
 }
-/// Server code for the methods machined serves.
+/// Server code for the methods machined and trustd serve.
 pub mod server {
     pub mod machine {
         include!(concat!(env!("OUT_DIR"), "/servers/machine.rs"));
@@ -54,6 +54,9 @@ pub mod server {
     }
     pub mod storage {
         include!(concat!(env!("OUT_DIR"), "/servers/storage.rs"));
+    }
+    pub mod security {
+        include!(concat!(env!("OUT_DIR"), "/servers/securityapi.rs"));
     }
     pub mod time {
         include!(concat!(env!("OUT_DIR"), "/servers/time.rs"));

@@ -1,10 +1,10 @@
 //! The API on the wire.
 //!
 //! - generated from `proto/`: [`common`], [`machine`], [`storage`], [`time`], [`cluster`], [`cosi`],
-//!   [`inspect`], [`security`], [`google_rpc`]: messages and a client for each service; [`server`]: the services machined serves;
+//!   [`inspect`], [`security`], [`google_rpc`]: messages and a client for each service; [`server`]: the services machined and trustd serve;
 //! - [`methods`]: every method with its path and whether it streams, for proxies and role checks;
 //! - [`raw`]: a codec that passes frames through untouched;
-//! - [`apid_config`]: what machined tells apid when it starts it;
+//! - [`orders`]: what machined tells the daemons that it starts; [`apid_config`], [`trustd_config`]: what it tells each of them;
 //! - [`dnsd`]: what machined and dnsd tell each other;
 //! - [`tls`]: TLS 1.3 settings and connections for both sides; [`unix`]: connections to machined's socket.
 //!
@@ -14,8 +14,10 @@
 pub mod apid_config;
 pub mod dnsd;
 pub mod methods;
+pub mod orders;
 pub mod raw;
 pub mod tls;
+pub mod trustd_config;
 pub mod unix;
 
 mod generated;
@@ -33,6 +35,12 @@ pub const MACHINED_SOCKET: &str = "/run/machined/machined.sock";
 
 /// TCP port of apid.
 pub const APID_PORT: u16 = 50000;
+
+/// TCP port of trustd.
+pub const TRUSTD_PORT: u16 = 50001;
+
+/// Metadata key that carries the token of a joining node to trustd.
+pub const TOKEN_KEY: &str = "token";
 
 /// Type URL prefix of event payloads; the full message name follows (`machine.PhaseEvent`).
 pub const EVENT_TYPE_PREFIX: &str = "talos/runtime/";

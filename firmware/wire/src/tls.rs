@@ -3,10 +3,11 @@
 //! - [`server_config`]: ALPN `h2`, no session tickets (a resumed session would not be verified again);
 //! - [`client_config`]: trusts given CAs only, optional client certificate;
 //! - [`insecure_client_config`]: for maintenance mode, with an optional fingerprint to pin;
-//! - [`connect`]: a gRPC channel over any of them.
+//! - [`connect`]: a gRPC channel over any of them; [`accept`]: connections from a port, limited.
 //!
 //! Absent on purpose: reading files, roles, certificate issuing (crate `pki`).
 
+pub mod accept;
 mod client;
 mod pin;
 

@@ -57,8 +57,9 @@ fn request(labels: &[&str], reboot: bool) -> ResetRequest {
     ResetRequest { graceful: true, reboot, system_partitions_to_wipe: named.collect(), ..ResetRequest::default() }
 }
 
-/// Resets these partitions; of none, the whole disk.
+/// Resets these partitions; of none, the whole disk. A node that still boots would refuse.
 pub fn order(api: &Api, labels: &[&str], reboot: bool) -> Result<()> {
+    api.says("runtime", "MachineStatuses.runtime.talos.dev", "machine", &["stage: running\n"])?;
     let answer = api.call(api.machine().reset(request(labels, reboot)))?;
     let message = answer.messages.first().context("an answer without a message")?;
     ensure!(!message.actor_id.is_empty(), "no actor id");

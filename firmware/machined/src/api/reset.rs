@@ -14,6 +14,7 @@ use crate::{
         reset::Order,
         user::{self, UserDiskError},
     },
+    node::Node,
     sequence::{Kind, Request},
 };
 
@@ -23,9 +24,8 @@ const MOST_LABELS: usize = 128;
 pub(super) async fn reset(context: &Context, request: ResetRequest) -> Result<ResetResponse, Status> {
     let force = !request.graceful;
     let order = understood(request)?;
-    let system = context.sources.node.disk.borrow().name.clone();
-    let checked = order.clone();
-    context.blocking.run(move || check(&checked, &system)).await??;
+    let (checked, node) = (order.clone(), Arc::clone(&context.sources.node));
+    context.blocking.run(move || check(&checked, &node)).await??;
     log::warn!(target: "api", "reset asked for: {}", describe(&order));
     let request = Request { force, reset: Some(Arc::new(order)), ..Request::of(Kind::Reset) };
     let actor_id = power::submit(&context.sources, request).await?;
@@ -59,12 +59,13 @@ fn understood(request: ResetRequest) -> Result<Order, Status> {
 }
 
 /// Whether all of it can be done; writes nothing.
-fn check(order: &Order, system: &str) -> Result<(), Status> {
+fn check(order: &Order, node: &Node) -> Result<(), Status> {
     if !order.user_disks.is_empty() {
-        user::check(&order.user_disks, system).map_err(|error| disk_status(&error))?;
+        let system = node.disk.borrow().name.clone();
+        user::check(&order.user_disks, &system).map_err(|error| disk_status(&error))?;
     }
     if let Some(wanted) = &order.system {
-        disk::check_reset(wanted).map_err(|error| system_status(&error))?;
+        disk::check_reset(node, wanted).map_err(|error| system_status(&error))?;
     }
     Ok(())
 }

@@ -24,6 +24,7 @@ pub const GROUPS: &[(&str, Limits)] = &[
     ("init", Limits { min: 24, low: 48, max: None, millicores: 2000, swap: false }),
     ("system", Limits { min: 24, low: 96, max: None, millicores: 1500, swap: true }),
     ("system/apid", Limits { min: 8, low: 16, max: Some(128), millicores: 500, swap: false }),
+    ("system/trustd", Limits { min: 4, low: 8, max: Some(128), millicores: 250, swap: false }),
     ("system/dnsd", Limits { min: 0, low: 8, max: Some(32), millicores: 250, swap: true }),
     ("podruntime", Limits { min: 0, low: 0, max: None, millicores: 4000, swap: true }),
 ];

@@ -119,7 +119,7 @@ struct Go {
 pub fn look(runtime: &Handle) -> Looking {
     let (go, told) = oneshot::channel();
     let work = runtime.spawn_blocking(move || {
-        let looked = find_system_disk();
+        let looked = find_system_disk(Access::Change);
         // Boot may end before it comes to the disk.
         let Ok(Go { node, runtime }) = told.blocking_recv() else { return Ok(()) };
         run(&node, looked?, &volumes::KernelVolumes::new(runtime.clone()), &runtime)
@@ -128,14 +128,14 @@ pub fn look(runtime: &Handle) -> Looking {
 }
 
 /// Finds the system disk, opens it, reads its tables and the image's partition set.
-fn find_system_disk() -> Result<Looked, DiskError> {
+fn find_system_disk(access: Access) -> Result<Looked, DiskError> {
     let booted = find::booted().map_err(|source| DiskError::Find { source })?;
     let set = partition_set()?;
     let arch = Arch::running().ok_or(DiskError::Architecture)?;
     let name = &booted.disk.name;
     let sector = SectorSize::try_from(u64::from(booted.disk.sector));
     let sector = sector.map_err(|source| DiskError::Sector { name: name.clone(), source })?;
-    let device = Device::open(&booted.disk.node, Access::Change);
+    let device = Device::open(&booted.disk.node, access);
     let device = device.map_err(|source| DiskError::Device { name: name.clone(), source })?;
     let disk = medium::WholeDisk::new(device, sector, booted.disk.clone());
     let tables = table::read(&disk);
@@ -222,8 +222,8 @@ fn run(node: &Node, looked: Looked, mounter: &dyn Mounter, runtime: &Handle) -> 
 ///
 /// # Errors
 /// [`DiskError`]: why not.
-pub fn check_reset(wanted: &Wanted) -> Result<(), DiskError> {
-    let Looked { booted, set, arch, disk, tables } = find_system_disk()?;
+pub fn check_reset(node: &Node, wanted: &Wanted) -> Result<(), DiskError> {
+    let Looked { booted, set, arch, disk, tables } = find_running_disk(node, Access::Read)?;
     let system = System { set: &set, arch, booted: &booted, warn: &|_| (), told: &|_| false };
     let name = booted.disk.name.clone();
     system.check_reset(&disk, &tables, wanted).map_err(|source| DiskError::Reset { name, source: Box::new(source) })
@@ -234,10 +234,22 @@ pub fn check_reset(wanted: &Wanted) -> Result<(), DiskError> {
 /// # Errors
 /// [`DiskError`]; before anything is wiped, or the next boot goes on with it.
 pub fn reset(node: &Node, wanted: &Wanted) -> Result<reset::Done, DiskError> {
-    let Looked { booted, set, arch, disk, tables } = find_system_disk()?;
+    let Looked { booted, set, arch, disk, tables } = find_running_disk(node, Access::Change)?;
     let system = System { set: &set, arch, booted: &booted, warn: &|text| warning(node, text), told: &|_| false };
     let name = booted.disk.name.clone();
     system.reset(&disk, &tables, wanted).map_err(|source| DiskError::Reset { name, source: Box::new(source) })
+}
+
+/// The system disk of a node that runs.
+fn find_running_disk(node: &Node, access: Access) -> Result<Looked, DiskError> {
+    let mut looked = find_system_disk(access)?;
+    let status = node.disk.borrow();
+    let set_up = status.problem.is_none() && !status.partitions.is_empty();
+    if set_up && matches!(looked.booted.loader, LoaderDisk::Unknown(_)) {
+        // Its word was believed when this boot began; a first boot then gave the partitions new GUIDs.
+        looked.booted.loader = LoaderDisk::Unnamed;
+    }
+    Ok(looked)
 }
 
 /// The disk of this system is wiped: nothing is left that could be configured.

@@ -1,5 +1,6 @@
 //! The service apid: a process of its own. It is told what has changed (addresses, host name, certificates) while it
-//! runs; it is started anew when it ends, and when maintenance ends or begins.
+//! runs; it is started anew when it ends, and when maintenance ends or begins. On a worker it serves once a control plane has signed its
+//! certificate.
 
 use std::{
     net::SocketAddr,
@@ -16,18 +17,20 @@ use linux::{
 use pki::Secret;
 use supervise::{HealthCheck, Kind, Spec};
 use tokio::{
-    io::AsyncWriteExt,
     net::{TcpStream, unix::pipe},
     sync::{Mutex, oneshot},
     time::{sleep, timeout},
 };
-use wire::apid_config::ApidConfig;
+use wire::{apid_config::ApidConfig, orders::to_line};
 
 use super::{
-    apid_plan::{Inputs, Plan, is_stale, plan},
-    apid_sandbox, machined,
+    apid_plan::{Inputs, Plan, Signer, Subject, own_key, plan},
+    apid_sandbox,
+    join::{self, Signed, Terms},
+    machined,
     process::{Verdict, runner},
     service::Service,
+    told::{changed, refresh, stale, tell},
 };
 use crate::{
     logs::{Logs, Ring},
@@ -36,12 +39,8 @@ use crate::{
 
 /// Name of the service.
 pub const ID: &str = "apid";
-/// Changes that come together are told together.
-const SETTLE: Duration = Duration::from_millis(20);
-/// Longest wait for apid to take what it is told; one that does not is started anew.
-const TELL_LIMIT: Duration = Duration::from_secs(5);
-/// How often the certificate's age is looked at.
-const AGE_PERIOD: Duration = Duration::from_secs(5);
+/// A certificate that an authority signed which is about to be replaced is asked for anew after this long.
+const PROVISIONAL: Duration = Duration::from_secs(60);
 /// Between SIGTERM and SIGKILL. The reference's figure.
 const STOP_GRACE: Duration = Duration::from_secs(15);
 /// Clients who wait for the API are served by the first success, so until then it is asked for often; that nobody listens yet is no news
@@ -73,6 +72,8 @@ pub struct ApidSettings {
     pub listen: SocketAddr,
     /// machined's socket.
     pub socket: PathBuf,
+    /// Where control planes sign for workers.
+    pub trustd_port: u16,
 }
 
 /// What outlives a run of the process: certificates only grow until the next start of the node, and people compare the fingerprint
@@ -81,6 +82,8 @@ pub struct ApidSettings {
 struct Memory {
     inputs: Inputs,
     key: Option<Arc<Secret>>,
+    /// A worker's certificate.
+    signed: Option<Signed>,
 }
 
 /// What apid's orders are made of.
@@ -131,7 +134,6 @@ impl Apid {
     /// Tells a process what it is to do, first and whenever that changes, for as long as it can do that.
     async fn orders(&self, mut stdin: pipe::Sender, taken: oneshot::Sender<()>) -> Verdict {
         let mut memory = self.memory.lock().await;
-        let Memory { inputs, key } = &mut *memory;
         // On the first boot of the node the process gets ready while boot still looks for the configuration. The sender lives in the node.
         drop(self.node.config.subscribe().wait_for(|config| config.settled).await);
         // Nobody is to get in before the rules about that are in force; they follow the configuration at once.
@@ -139,62 +141,71 @@ impl Apid {
         if timeout(FIREWALL_LIMIT, firewall.wait_for(|firewall| firewall.settled)).await.is_err() {
             log::warn!(target: "services", "{ID} does not wait for the firewall any longer");
         }
-        let mut made = match self.tell(&mut stdin, inputs, key).await {
-            Ok(made) => made,
-            Err(problem) => return Verdict::Broken(problem),
-        };
-        // Who started the process may have been told to stop it.
-        let _ = taken.send(());
+        let (mut taken, configured) = (Some(taken), self.node.config.borrow().active.is_some());
         loop {
-            let configured = inputs.config.is_some();
-            tokio::select! {
-                () = self.changed(inputs) => {}
-                () = stale(made) => {}
+            let made = match self.tell(&mut stdin, &mut memory).await {
+                Ok(made) => made,
+                Err(problem) => return Verdict::Broken(problem),
+            };
+            if let Some(made) = made {
+                if let Some(taken) = taken.take() {
+                    // Who started the process may have been told to stop it.
+                    let _ = taken.send(());
+                }
+                let provisional = memory.signed.as_ref().is_some_and(|signed| signed.provisional);
+                tokio::select! {
+                    () = changed(&self.node, &memory.inputs) => {}
+                    () = stale(made) => {}
+                    () = sleep(PROVISIONAL), if provisional => {}
+                }
             }
             if self.node.config.borrow().active.is_some() != configured {
                 return Verdict::Anew("starting anew with new settings");
             }
-            made = match self.tell(&mut stdin, inputs, key).await {
-                Ok(made) => made,
-                Err(problem) => return Verdict::Broken(problem),
-            };
         }
     }
 
-    /// Tells the process how things are now; returns since when its certificate is.
-    async fn tell(&self, stdin: &mut pipe::Sender, inputs: &mut Inputs, key: &mut Option<Arc<Secret>>) -> Result<SystemTime, String> {
-        let active = self.refresh(inputs);
-        let made = SystemTime::now();
-        let config = self.plan(inputs, active, key).await?;
-        tell(stdin, &config).await?;
-        Ok(made)
-    }
-
-    /// Brings the inputs up to date; returns the active configuration that they speak of.
-    fn refresh(&self, inputs: &mut Inputs) -> Option<Arc<ActiveConfig>> {
-        let active = self.node.config.borrow().active.clone();
-        inputs.config = active.as_ref().map(|active| active.text.clone());
-        inputs.time_epoch = self.node.time.borrow().epoch;
-        let network = self.node.network.borrow();
-        inputs.add_addresses(network.addresses());
-        inputs.hostname.clone_from(&network.hostname);
-        active
+    /// Tells the process how things are now; returns since when its certificate is. `None`: a worker waited for its certificate, and
+    /// meanwhile things became different.
+    async fn tell(&self, stdin: &mut pipe::Sender, memory: &mut Memory) -> Result<Option<SystemTime>, String> {
+        let active = refresh(&self.node, &mut memory.inputs);
+        let worker = active.as_ref().filter(|active| own_key(&active.config).is_none());
+        let mut made = SystemTime::now();
+        if let Some(active) = worker {
+            let subject = Subject::of(&memory.inputs, Some(&active.config));
+            let terms = Terms::of(subject, &active.config, memory.inputs.time_epoch);
+            if !memory.signed.as_ref().is_some_and(|signed| signed.serves(&terms, made)) {
+                let former = memory.signed.as_ref();
+                let signed = tokio::select! {
+                    signed = join::certificate(&self.node, &active.config, &terms, former, self.settings.trustd_port) => signed,
+                    () = changed(&self.node, &memory.inputs) => return Ok(None),
+                };
+                memory.signed = Some(signed);
+            }
+            made = memory.signed.as_ref().map_or(made, |signed| signed.made);
+        } else {
+            memory.signed = None;
+        }
+        let config = self.plan(memory, active).await?;
+        tell(stdin, to_line(&config)).await?;
+        Ok(Some(made))
     }
 
     /// Makes certificates for the inputs and tells people what they have to know. Not in the reactor: keys take time.
-    async fn plan(&self, inputs: &Inputs, active: Option<Arc<ActiveConfig>>, key: &mut Option<Arc<Secret>>) -> Result<ApidConfig, String> {
-        let (settings, inputs, known) = (self.settings.clone(), inputs.clone(), key.clone());
+    async fn plan(&self, memory: &mut Memory, active: Option<Arc<ActiveConfig>>) -> Result<ApidConfig, String> {
+        let (settings, inputs, known) = (self.settings.clone(), memory.inputs.clone(), memory.key.clone());
+        let signed = memory.signed.clone();
         let job = move || {
-            let config = active.as_deref().map(|active| &active.config);
-            plan(&inputs, config, known.as_deref(), settings.listen, &settings.socket, SystemTime::now())
+            let signer = match (active.as_deref().map(|active| &active.config), &signed) {
+                (None, _) => Signer::Maintenance(known.as_deref()),
+                (Some(config), Some(signed)) => Signer::Trustd(config, &signed.identity),
+                (Some(config), None) => Signer::Own(config, own_key(config).ok_or(pki::Error::KeyMismatch)?),
+            };
+            plan(&inputs, signer, settings.listen, &settings.socket, SystemTime::now())
         };
         let planned = tokio::task::spawn_blocking(job).await.map_err(|_| "making certificates failed unexpectedly".to_owned())?;
-        let Plan { config, fingerprint, warning, key: used } =
-            planned.map_err(|error| format!("make certificates: {}", daemon::report(&error)))?;
-        *key = Some(Arc::new(used));
-        if let Some(warning) = warning {
-            self.node.warnings.push(warning);
-        }
+        let Plan { config, fingerprint, key } = planned.map_err(|error| format!("make certificates: {}", daemon::report(&error)))?;
+        memory.key = Some(Arc::new(key));
         let status = ApiStatus { port: Some(self.settings.listen.port()), maintenance_fingerprint: fingerprint };
         self.node.api.send_if_modified(|known| {
             let other = *known != status;
@@ -202,44 +213,5 @@ impl Apid {
             other
         });
         Ok(config)
-    }
-
-    /// Waits until apid should be told something new. Cancel-safe: it compares, it does not count changes.
-    async fn changed(&self, inputs: &Inputs) {
-        let mut network = self.node.network.subscribe();
-        let mut config = self.node.config.subscribe();
-        let mut time = self.node.time.subscribe();
-        loop {
-            let mut now = inputs.clone();
-            self.refresh(&mut now);
-            if now != *inputs {
-                return sleep(SETTLE).await;
-            }
-            let open = tokio::select! {
-                changed = network.changed() => changed,
-                changed = config.changed() => changed,
-                changed = time.changed() => changed,
-            };
-            if open.is_err() {
-                return std::future::pending().await;
-            }
-        }
-    }
-}
-
-/// Waits until a certificate made then has to be replaced. The clock may jump: it is asked, not waited for.
-async fn stale(made: SystemTime) {
-    while !is_stale(made, SystemTime::now()) {
-        sleep(AGE_PERIOD).await;
-    }
-}
-
-/// Writes a configuration to the process.
-async fn tell(orders: &mut pipe::Sender, config: &ApidConfig) -> Result<(), String> {
-    let line = config.to_line().map_err(|error| format!("encode the configuration: {error}"))?;
-    match timeout(TELL_LIMIT, orders.write_all(&line)).await {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(error)) => Err(format!("tell the process its configuration: {error}")),
-        Err(_) => Err(format!("the process did not take its configuration within {} s", TELL_LIMIT.as_secs())),
     }
 }

@@ -4,7 +4,8 @@
 //! - [`Handle`]: what may be asked of it, by API users and by sequences;
 //! - `driver`: feeds the machine of crate `supervise` and does what it says; `board`: the only writer of `node.services`;
 //! - `service`, `process`: what a service is, and how its work is run; `conditions`: what it may wait for beside others;
-//! - `machined`, `apid`, `dnsd`: the services of this version, a file each. Another one is another value in [`Supervisor::start`]'s list.
+//! - `machined`, `apid`, `dnsd`, `trustd`: the services of this version, a file each. Another one is another value in [`Supervisor::start`]'s list;
+//! - `told`, `join`: what processes are told, and where a worker's certificate comes from.
 //!
 //! Absent on purpose: what comes next for a service, which is decided in `supervise`.
 
@@ -17,10 +18,14 @@ mod dnsd;
 mod dnsd_plan;
 mod dnsd_sandbox;
 mod driver;
+mod join;
 mod machined;
 mod process;
 mod service;
 mod system_calls;
+mod told;
+mod trustd;
+mod trustd_sandbox;
 
 use std::{
     path::{Path, PathBuf},
@@ -38,6 +43,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 use tokio_util::task::TaskTracker;
+pub use trustd::TrustdSettings;
 
 use self::{
     board::Board,
@@ -52,15 +58,22 @@ use crate::{
 
 /// User and group of apid.
 pub const APID_USER: User = User { uid: 50, gid: 50 };
+/// User and group of trustd.
+const TRUSTD_USER: User = User { uid: 51, gid: 51 };
 /// User and group of dnsd.
 const DNSD_USER: User = User { uid: 52, gid: 52 };
-/// Where the links to our program lie that make it apid and dnsd.
+/// Where the links to our program lie that make it apid, dnsd and trustd.
 const APID_PROGRAM: &str = "/usr/libexec/keelson/apid";
 const DNSD_PROGRAM: &str = "/usr/libexec/keelson/dnsd";
+const TRUSTD_PROGRAM: &str = "/usr/libexec/keelson/trustd";
 /// The same for the launcher.
 const LAUNCHER: &str = "/usr/libexec/keelson/launcher";
 /// Only containerd matters more when memory runs out.
 const APID_OOM_SCORE: i16 = -998;
+/// As apid's (the reference's figure).
+const TRUSTD_OOM_SCORE: i16 = -998;
+/// trustd's control group.
+const TRUSTD_GROUP: &str = "system/trustd";
 /// Every pod that looks for a name needs it, so it matters as much as the kubelet (design, section 3).
 const DNSD_OOM_SCORE: i16 = -996;
 /// dnsd's control group.
@@ -89,11 +102,13 @@ pub struct Settings {
     pub apid: ApidSettings,
     /// How dnsd is started.
     pub dnsd: DnsdSettings,
+    /// How trustd is started.
+    pub trustd: TrustdSettings,
 }
 
 impl Settings {
-    /// Those of a node. `cgroup` is the folder of apid's control group, if control groups are there; dnsd's is made before it
-    /// starts.
+    /// Those of a node. `cgroup` is the folder of apid's control group, if control groups are there; those of others are made before
+    /// they start.
     #[must_use]
     pub fn node(cgroup: Option<PathBuf>) -> Self {
         let socket = Path::new(wire::MACHINED_SOCKET).to_owned();
@@ -107,6 +122,15 @@ impl Settings {
                 sandbox: Some(apid_sandbox::sandbox(LAUNCHER.as_ref(), &socket)),
                 listen: ([0_u16; 8], wire::APID_PORT).into(),
                 socket: socket.clone(),
+                trustd_port: wire::TRUSTD_PORT,
+            },
+            trustd: TrustdSettings {
+                program: TRUSTD_PROGRAM.into(),
+                user: Some(TRUSTD_USER),
+                cgroup: Some(TRUSTD_GROUP),
+                oom_score: Some(TRUSTD_OOM_SCORE),
+                sandbox: Some(trustd_sandbox::sandbox(LAUNCHER.as_ref())),
+                listen: ([0_u16; 8], wire::TRUSTD_PORT).into(),
             },
             dnsd: DnsdSettings {
                 program: DNSD_PROGRAM.into(),
@@ -229,6 +253,7 @@ impl Supervisor {
             machined::service(settings.socket, settings.peer, sources)?,
             apid::service(settings.apid, Arc::clone(node), logs),
             dnsd::service(settings.dnsd, node, logs),
+            trustd::service(settings.trustd, node, logs),
         ];
         let board = Board::new(Arc::clone(node), Arc::clone(events));
         let tasks = TaskTracker::new();
@@ -236,6 +261,7 @@ impl Supervisor {
         driver.add(services)?;
         tasks.spawn(driver.run());
         node.tasks.spawn(node.stop.clone().run_until_cancelled_owned(dnsd::keep(Arc::clone(node), handle.clone(), names)));
+        node.tasks.spawn(node.stop.clone().run_until_cancelled_owned(trustd::keep(Arc::clone(node), handle.clone())));
         Ok(Self { handle, tasks })
     }
 
