@@ -144,3 +144,32 @@ fn the_client_configuration_is_kept_by_commands() {
     let text = fails(at, "version -e 127.0.0.1:1");
     assert!(text.contains("127.0.0.1") && text.to_lowercase().contains("refused"), "{text}");
 }
+
+#[test]
+fn a_certificate_step_by_step() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = folder.path();
+    ok(at, "gen ca --organization acme");
+    ok(at, "gen key --name me");
+    ok(at, "gen csr --key me.key --ip 127.0.0.1 --roles os:operator");
+    ok(at, "gen crt --name me --ca acme --csr me.csr --hours 1");
+    let read = |name: &str| fs::read_to_string(at.join(name)).expect(name);
+    let (ca, leaf) =
+        (pki::read_chain(&read("acme.crt")).expect("chain").remove(0), pki::read_chain(&read("me.crt")).expect("chain").remove(0));
+    assert_eq!(pki::roles(&leaf).expect("roles"), ["os:operator"]);
+    assert!(pki::issued_by(&leaf, &ca).expect("readable"));
+    assert_eq!(read("acme.sha256").trim(), pki::spki_fingerprint(&ca).expect("fingerprint"));
+    wire::tls::Identity::from_pem(&read("me.crt"), &read("me.key")).expect("they belong together");
+    for name in ["acme.key", "me.key"] {
+        assert_eq!(fs::metadata(at.join(name)).expect(name).permissions().mode() & 0o777, 0o600, "{name}");
+    }
+    ok(at, "gen keypair --ip 127.0.0.1 --organization self");
+    wire::tls::Identity::from_pem(&read("self.crt"), &read("self.key")).expect("they belong together");
+
+    assert!(fails(at, "gen ca --organization acme").contains("is there already"));
+    ok(at, "gen ca --organization acme --force");
+    assert!(fails(at, "gen crt --name you --ca acme --csr me.key").contains("sign me.key"));
+    assert!(fails(at, "gen crt --name you --ca acme --csr me.csr --hours 0").contains("--hours"));
+    assert!(fails(at, "gen csr --key nowhere.key").contains("read nowhere.key"));
+    assert!(fails(at, "gen csr --key me.key --roles os:admin,os:reader --force").contains("one role"));
+}

@@ -141,6 +141,90 @@ pub enum Gen {
     Config(Box<GenConfig>),
     /// Make a secrets bundle, to generate the same cluster's files again later (gen config --with-secrets)
     Secrets(GenSecrets),
+    /// Make a certificate authority: ORGANIZATION.crt, .key and .sha256
+    Ca(GenCa),
+    /// Make a private key: NAME.key
+    Key(GenKey),
+    /// Make a request for a client's certificate, for a key: the key's file with .csr in place of .key
+    Csr(GenCsr),
+    /// Sign a request with an authority: NAME.crt
+    Crt(GenCrt),
+    /// Make a key with a certificate that it signed itself: ORGANIZATION.crt and .key
+    Keypair(GenKeypair),
+}
+
+#[derive(Debug, Args)]
+pub struct GenCa {
+    /// Whose authority it is; names the files, too
+    #[arg(long, value_name = "NAME", default_value = "talos")]
+    pub organization: String,
+    /// How long it is valid
+    #[arg(long, value_name = "HOURS", default_value_t = 87_600)]
+    pub hours: u32,
+    /// An RSA key instead of an Ed25519 one
+    #[arg(long)]
+    pub rsa: bool,
+    /// Overwrite files that are there
+    #[arg(long)]
+    pub force: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct GenKey {
+    /// Name of the file, without .key
+    #[arg(long)]
+    pub name: String,
+    /// Overwrite a file that is there
+    #[arg(long)]
+    pub force: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct GenCsr {
+    /// The key's file
+    #[arg(long, value_name = "FILE")]
+    pub key: PathBuf,
+    /// Address in the certificate
+    #[arg(long, value_name = "ADDRESS")]
+    pub ip: Option<std::net::IpAddr>,
+    /// The client's role; one
+    #[arg(long, visible_alias = "role", value_name = "ROLE", default_value = "os:admin")]
+    pub roles: String,
+    /// Overwrite a file that is there
+    #[arg(long)]
+    pub force: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct GenCrt {
+    /// Name of the file, without .crt
+    #[arg(long)]
+    pub name: String,
+    /// The authority's files, without .crt and .key
+    #[arg(long, value_name = "NAME")]
+    pub ca: PathBuf,
+    /// The request's file
+    #[arg(long, value_name = "FILE")]
+    pub csr: PathBuf,
+    /// How long it is valid
+    #[arg(long, value_name = "HOURS", default_value_t = 24)]
+    pub hours: u32,
+    /// Overwrite a file that is there
+    #[arg(long)]
+    pub force: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct GenKeypair {
+    /// Address in the certificate
+    #[arg(long, value_name = "ADDRESS")]
+    pub ip: Option<std::net::IpAddr>,
+    /// Whose it is; names the files, too
+    #[arg(long, value_name = "NAME", default_value = "talos")]
+    pub organization: String,
+    /// Overwrite files that are there
+    #[arg(long)]
+    pub force: bool,
 }
 
 #[derive(Debug, Args)]

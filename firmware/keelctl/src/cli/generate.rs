@@ -1,4 +1,4 @@
-//! `gen config` and `gen secrets`.
+//! `gen config` and `gen secrets`; the others are in [`certificates`](super::certificates).
 
 use std::{
     fs,
@@ -14,13 +14,18 @@ use pki::{Secret, SecretsBundle};
 
 use super::{
     args::{FileKind, Gen, GenConfig, GenSecrets},
-    patches, store,
+    certificates, patches, store,
 };
 
 pub fn run(command: Gen) -> Result<ExitCode> {
     match command {
         Gen::Config(args) => config(&args),
         Gen::Secrets(args) => secrets(&args),
+        Gen::Ca(args) => certificates::authority(&args),
+        Gen::Key(args) => certificates::key(&args),
+        Gen::Csr(args) => certificates::request(&args),
+        Gen::Crt(args) => certificates::certificate(&args),
+        Gen::Keypair(args) => certificates::keypair(&args),
     }?;
     Ok(ExitCode::SUCCESS)
 }
@@ -112,14 +117,14 @@ fn secrets(args: &GenSecrets) -> Result<()> {
     put(place, &bundle.to_yaml()?)
 }
 
-fn refuse_existing<'a>(mut paths: impl Iterator<Item = &'a Path>) -> Result<()> {
+pub(super) fn refuse_existing<'a>(mut paths: impl Iterator<Item = &'a Path>) -> Result<()> {
     match paths.find(|path| path.exists()) {
         Some(path) => bail!("{} is there already: --force overwrites it (its secrets are then lost)", path.display()),
         None => Ok(()),
     }
 }
 
-fn put(place: Option<&Path>, text: &Secret) -> Result<()> {
+pub(super) fn put(place: Option<&Path>, text: &Secret) -> Result<()> {
     let Some(path) = place else {
         return std::io::stdout().write_all(text.expose().as_bytes()).context("print the file");
     };

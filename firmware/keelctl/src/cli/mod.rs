@@ -1,6 +1,7 @@
 //! The command line: arguments, and one module for each family of commands.
 
 mod args;
+mod certificates;
 mod config;
 mod events;
 mod files;
