@@ -8,6 +8,7 @@ mod cells;
 mod changes;
 mod dns;
 mod firewall;
+mod fleet;
 mod network;
 mod node;
 mod params;
@@ -55,6 +56,7 @@ fn main() {
     trials.extend(time::trials());
     trials.extend(dns::trials());
     trials.extend(firewall::trials());
+    trials.extend(fleet::trials());
     trials.extend(params::trials());
     libtest_mimic::run(&arguments, trials).exit();
 }
