@@ -20,8 +20,8 @@ use crate::{
     },
 };
 
-/// Most different questions that are asked at the same time; each has a port.
-const IN_FLIGHT: usize = 256;
+/// Most different questions that are asked at the same time: each has up to four ports, and the process 1,024 descriptors.
+const IN_FLIGHT: usize = 128;
 /// How long it holds that nobody knows, seconds: the least that a resolver has to remember that for (RFC 9520, section 3.2).
 const FAILURE: u32 = 1;
 

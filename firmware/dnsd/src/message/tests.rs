@@ -134,6 +134,8 @@ fn an_answer_of_our_own_can_be_read() {
     assert_eq!((read.records()[0].name.lower().to_string().as_str(), read.records()[0].kind), ("localhost", kind::A));
     let reply = Answer::own(&question("a", kind::A), Rcode::BadVers, 0, &[]).reply(&asked("a", kind::A, Some(false)), 0, 512);
     assert_eq!(Response::parse(&reply).unwrap().rcode(), Rcode::BadVers);
+    let reply = Answer::own(&question("a", kind::A), Rcode::BadVers, 0, &[]).reply(&asked("a", kind::A, None), 0, 512);
+    assert_eq!(Response::parse(&reply).unwrap().rcode(), Rcode::ServFail);
     let bytes = write::refusal(3, 0x2900, Rcode::NotImp);
     assert_eq!((&bytes[..4], bytes.len()), (&[0, 3, 0xa9, 4][..], HEADER));
 }

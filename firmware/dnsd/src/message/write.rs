@@ -120,7 +120,11 @@ impl Answer {
         } else if self.verified && query.wants_verdict() {
             flags |= flag::AD;
         }
-        let number = self.rcode.number();
+        let number = match self.rcode.number() {
+            // There is no place for it, and its lower bits mean something else.
+            16.. if query.edns.is_none() => Rcode::ServFail.number(),
+            number => number,
+        };
         set_words(&mut message, 0, &[query.id, flags | u16::from(number & 0x0f)]);
         if query.edns.is_some() {
             set_words(&mut message, 10, &[1]);
