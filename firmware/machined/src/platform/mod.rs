@@ -85,6 +85,9 @@ async fn adopt_into(node: &Arc<Node>, texts: Texts, folder: PathBuf) {
         return;
     }
     let file = texts.to_file(platform);
+    if file.len() as u64 > LONGEST {
+        return complain(node, &format!("not kept for the next boot: what {} says has {} bytes", texts.origin, file.len()));
+    }
     let keep = move || {
         let same = state::read(&folder, FILE, LONGEST).is_ok_and(|old| old.as_deref() == Some(file.as_str()));
         if same { Ok(()) } else { state::replace(&folder, FILE, &file) }

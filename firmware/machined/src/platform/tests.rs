@@ -67,6 +67,11 @@ async fn mistakes_are_told_with_file_and_line() {
     let warnings: Vec<String> = node.warnings.list().into_iter().map(|warning| warning.text).collect();
     assert!(warnings.iter().any(|text| text.starts_with("platform: network-config of cidata: line 2: ")), "{warnings:?}");
     assert_eq!((address(&node), node.platform.borrow().metadata.hostname.as_str()), (None, "n1"));
+    let node = self::node(Some(folder.path()));
+    let long = Texts { network_config: Some("#".repeat(LONGEST.try_into().unwrap())), ..texts("10.0.0.5/24") };
+    adopt_into(&node, long, folder.path().into()).await;
+    assert!(node.warnings.list().iter().any(|warning| warning.text.contains("not kept for the next boot")));
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
 }
 
 #[tokio::test]
