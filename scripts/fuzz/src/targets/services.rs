@@ -88,7 +88,7 @@ pub const APID_ORDER: Target = Target {
     },
     check: |input| {
         if let Ok(config) = serde_json::from_slice::<ApidConfig>(input) {
-            let line = config.to_line().expect("it can be written");
+            let line = wire::orders::to_line(&config).expect("it can be written");
             assert_eq!(serde_json::from_slice::<ApidConfig>(&line).expect("it can be read again"), config);
             assert!(!config.server_key_pem.contains("geheim") || !format!("{config:?}").contains("geheim"), "a key is shown");
         }
