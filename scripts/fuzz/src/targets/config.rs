@@ -355,7 +355,7 @@ pub const DIFFERENCE: Target = Target {
     name: "difference",
     bytes: "two texts, `%%` between them",
     from: "API clients",
-    property: "both texts can be read off what is shown",
+    property: "nothing is shown for equal texts, and as many lines come and go as one has more than the other",
     longest: 8192,
     memory: 32 * MIB,
     words: || words(&["%%\n", "a\n", "b\n", "\n"]),

@@ -66,7 +66,7 @@ pub const BUNDLE: Target = Target {
     name: "bundle",
     bytes: "a secrets bundle",
     from: "people's files",
-    property: "what is taken is the same after being written and read again; an error shows no secret",
+    property: "what is taken is the same after being written and read again",
     longest: 8192,
     memory: 16 * MIB,
     words: || {

@@ -64,7 +64,7 @@ pub const APID_ORDER: Target = Target {
     name: "apid-order",
     bytes: "a line of apid's standard input",
     from: "machined",
-    property: "what is taken is the same after being written and read again; an error shows no value",
+    property: "what is taken is the same after being written and read again; shown for debugging it holds no key",
     memory: 8 * MIB,
     words: || {
         words(&[
