@@ -170,7 +170,8 @@ async fn a_worker_serves_with_what_a_control_plane_signed() {
     let patch = machine_config::Patch::parse(&old).expect("a patch");
     let text = machine_config::patch(&worker(&next), &[patch]).expect("patched");
     activate(&node, text.expose());
-    let config = told(&logs, &program, &mut reader, 1).await;
+    // First what it has, with the authorities that are accepted now; then what the new one signed.
+    let config = told(&logs, &program, &mut reader, 2).await;
     let key = pki::Secret::new(config.server_key_pem.as_str());
     pki::check_server(&config.server_chain_pem, &key, &next.os.cert_pem, SystemTime::now()).expect("signed by the new one");
 

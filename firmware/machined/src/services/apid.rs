@@ -175,6 +175,11 @@ impl Apid {
             let subject = Subject::of(&memory.inputs, Some(&active.config));
             let terms = Terms::of(subject, &active.config, memory.inputs.time_epoch);
             if !memory.signed.as_ref().is_some_and(|signed| signed.serves(&terms, made)) {
+                // Control planes may be away for long: what there is serves meanwhile, with all else that is new.
+                if memory.signed.as_ref().is_some_and(|signed| signed.is_valid(made)) {
+                    let config = self.plan(memory, Some(Arc::clone(active))).await?;
+                    tell(stdin, to_line(&config)).await?;
+                }
                 let former = memory.signed.as_ref();
                 let signed = tokio::select! {
                     signed = join::certificate(&self.node, &active.config, &terms, former, self.settings.trustd_port) => signed,

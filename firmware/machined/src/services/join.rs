@@ -22,7 +22,7 @@ use wire::{
     tls,
 };
 
-use super::apid_plan::Subject;
+use super::apid_plan::{CERTIFICATE_LIFE, Subject, is_stale};
 use crate::node::Node;
 
 /// One control plane's answer.
@@ -62,7 +62,12 @@ impl Terms {
 impl Signed {
     /// Whether it is what these terms ask for, and young enough.
     pub(super) fn serves(&self, terms: &Terms, now: SystemTime) -> bool {
-        self.of == *terms && !self.provisional && !super::apid_plan::is_stale(self.made, now)
+        self.of == *terms && !self.provisional && !is_stale(self.made, now)
+    }
+
+    /// Whether clients still take it. After a clock was set back they do: it reaches back a year.
+    pub(super) fn is_valid(&self, now: SystemTime) -> bool {
+        now.duration_since(self.made).map_or(true, |age| age < CERTIFICATE_LIFE)
     }
 }
 
