@@ -245,7 +245,7 @@ fn idle(vm: &mut TestVm, access: &Access) -> Result<Idle> {
             *idle.pss_kib.entry(name).or_default() += kib;
         }
     }
-    for group in ["init", "system/apid"] {
+    for group in ["init", "system/apid", "system/trustd"] {
         let path = format!("/sys/fs/cgroup/{group}/memory.current");
         let bytes = api.read_text(&path)?.trim().parse().with_context(|| format!("read {path}"))?;
         idle.cgroup_bytes.insert(group.to_owned(), bytes);

@@ -19,6 +19,7 @@ mod modules;
 mod network;
 mod params;
 mod runtime;
+mod secrets;
 mod specs;
 mod time;
 
@@ -88,6 +89,7 @@ fn fill(runtime: &mut Runtime, node: &Node) -> Result<(), FillError> {
     runtime.add(meta::reconciler(node))?;
     runtime.add(firewall::reconciler(node))?;
     runtime.add(params::reconciler(node))?;
+    runtime.add(secrets::reconciler(node))?;
     runtime.add(time::reconciler(node))?;
     runtime.add(modules::reconciler())?;
     Ok(runtime.add(disks::reconciler())?)

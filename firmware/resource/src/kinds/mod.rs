@@ -32,6 +32,7 @@ pub mod meta;
 pub mod network;
 pub mod params;
 pub mod runtime;
+pub mod secrets;
 pub mod time;
 pub mod v1alpha1;
 
@@ -72,6 +73,7 @@ pub fn all() -> impl Iterator<Item = &'static Registered> {
         network::REGISTERED,
         params::REGISTERED,
         runtime::REGISTERED,
+        secrets::REGISTERED,
         time::REGISTERED,
         v1alpha1::REGISTERED,
     ]
