@@ -277,6 +277,24 @@ mod tests {
             let _ = CertificateRequest::from_pem(keys::armor("CERTIFICATE REQUEST", &block).expose());
         }
 
+        /// What a stranger shows as its certificate is looked at before anything else is known of it.
+        #[test]
+        fn a_strange_certificate_is_refused(flips in prop::collection::vec((0_usize..400, any::<u8>()), 1..6), cut in 0_usize..400) {
+            let authority = authority();
+            let names = ["node-2".to_owned()];
+            let whole = authority.issue_server(&request(&names), SystemTime::now()).expect("certificate");
+            let mut leaf = read_chain(&whole.cert_pem).expect("chain").remove(0).to_vec();
+            let before = leaf.clone();
+            for (at, value) in flips {
+                let at = at % leaf.len();
+                leaf[at] = value;
+            }
+            leaf.truncate(leaf.len() - cut % leaf.len());
+            let found = inspect::signer_of_server(&leaf, &read_chain(authority.cert_pem()).expect("chain"), SystemTime::now());
+            prop_assert_eq!(found.is_ok(), leaf == before);
+            let _ = (server_names(&leaf), common_name(&leaf), roles(&leaf));
+        }
+
         #[test]
         fn any_text_is_refused(text in ".{0,200}") {
             prop_assert!(CertificateRequest::from_pem(&text).is_err());
