@@ -21,7 +21,7 @@ use machined::{
     events::Events,
     logs::Logs,
     node::{ActiveConfig, ConfigStatus, HostDnsStatus, Node, ServiceState, ServiceStatus},
-    services::{ApidSettings, DnsdSettings, Settings, Supervisor},
+    services::{ApidSettings, DnsdSettings, Settings, Supervisor, TrustdSettings},
 };
 use nix::sched::{CloneFlags, unshare};
 use resource::kinds::network::NameServerSpec;
@@ -132,7 +132,16 @@ impl World {
         let settings = Settings {
             socket: socket.clone(),
             peer: User { uid: 0, gid: 0 },
-            apid: ApidSettings { program: apid, user, cgroup: None, oom_score, sandbox: None, listen, socket },
+            apid: ApidSettings { program: apid, user, cgroup: None, oom_score, sandbox: None, listen, socket, trustd_port: 2 },
+            // Of no node without a configuration.
+            trustd: TrustdSettings {
+                program: folder.join("trustd"),
+                user,
+                cgroup: None,
+                oom_score,
+                sandbox: None,
+                listen: ([0_u16; 8], 0).into(),
+            },
             dnsd: DnsdSettings { program: folder.join("dnsd"), user, cgroup, oom_score, sandbox, listen: OWN.into() },
         };
         let name_server = NameServerSpec { address: Some(SERVER.into()), ..NameServerSpec::default() };

@@ -15,7 +15,7 @@ use machined::{
     events::Events,
     logs::Logs,
     node::{ActiveConfig, ConfigStatus, LinkStatus, Node},
-    services::{ApidSettings, Settings, Supervisor, TrustdSettings},
+    services::{ApidSettings, DnsdSettings, Settings, Supervisor, TrustdSettings},
 };
 use pki::{Authority, AuthorityKind, SecretsBundle, ServerRequest};
 use tokio::time::timeout;
@@ -111,6 +111,14 @@ async fn a_worker_serves_with_what_a_control_plane_signed() {
             listen: "127.0.0.1:1".parse().expect("address"),
             socket: folder.path().join("run/s"),
             trustd_port: port,
+        },
+        dnsd: DnsdSettings {
+            program: "/nonexistent".into(),
+            user: None,
+            cgroup: None,
+            oom_score: None,
+            sandbox: None,
+            listen: "127.0.0.1:1".parse().expect("address"),
         },
         trustd: TrustdSettings {
             program: nowhere,
