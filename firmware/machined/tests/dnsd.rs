@@ -21,7 +21,7 @@ use machined::{
     events::Events,
     logs::Logs,
     node::{ActiveConfig, ConfigStatus, HostDnsStatus, Node, ServiceState, ServiceStatus},
-    services::{ApidSettings, DnsdSettings, Settings, Supervisor, TrustdSettings},
+    services::{ApidSettings, DaemonSettings, Settings, Supervisor},
 };
 use nix::sched::{CloneFlags, unshare};
 use resource::kinds::network::NameServerSpec;
@@ -134,7 +134,7 @@ impl World {
             peer: User { uid: 0, gid: 0 },
             apid: ApidSettings { program: apid, user, cgroup: None, oom_score, sandbox: None, listen, socket, trustd_port: 2 },
             // Of no node without a configuration.
-            trustd: TrustdSettings {
+            trustd: DaemonSettings {
                 program: folder.join("trustd"),
                 user,
                 cgroup: None,
@@ -142,7 +142,7 @@ impl World {
                 sandbox: None,
                 listen: ([0_u16; 8], 0).into(),
             },
-            dnsd: DnsdSettings { program: folder.join("dnsd"), user, cgroup, oom_score, sandbox, listen: OWN.into() },
+            dnsd: DaemonSettings { program: folder.join("dnsd"), user, cgroup, oom_score, sandbox, listen: OWN.into() },
         };
         let name_server = NameServerSpec { address: Some(SERVER.into()), ..NameServerSpec::default() };
         node.network_specs.send_modify(|specs| specs.merged.resolvers.name_servers = vec![name_server]);

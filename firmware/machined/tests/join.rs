@@ -15,7 +15,7 @@ use machined::{
     events::Events,
     logs::Logs,
     node::{ActiveConfig, ConfigStatus, LinkStatus, Node},
-    services::{ApidSettings, DnsdSettings, Settings, Supervisor, TrustdSettings},
+    services::{ApidSettings, DaemonSettings, Settings, Supervisor},
 };
 use pki::{Authority, AuthorityKind, SecretsBundle, ServerRequest};
 use tokio::time::timeout;
@@ -112,7 +112,7 @@ async fn a_worker_serves_with_what_a_control_plane_signed() {
             socket: folder.path().join("run/s"),
             trustd_port: port,
         },
-        dnsd: DnsdSettings {
+        dnsd: DaemonSettings {
             program: "/nonexistent".into(),
             user: None,
             cgroup: None,
@@ -120,7 +120,7 @@ async fn a_worker_serves_with_what_a_control_plane_signed() {
             sandbox: None,
             listen: "127.0.0.1:1".parse().expect("address"),
         },
-        trustd: TrustdSettings {
+        trustd: DaemonSettings {
             program: nowhere,
             user: None,
             cgroup: None,

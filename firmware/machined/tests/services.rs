@@ -8,7 +8,7 @@ use machined::{
     events::Events,
     logs::Logs,
     node::{ActiveConfig, ConfigStatus, LinkStatus, Node, ServiceState, ServiceStatus},
-    services::{ApidSettings, DnsdSettings, Settings, Supervisor, TrustdSettings},
+    services::{ApidSettings, DaemonSettings, Settings, Supervisor},
 };
 use tokio::time::timeout;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -83,7 +83,7 @@ async fn apid_is_started_restarted_and_stopped() {
             socket: folder.path().join("run/s"),
             trustd_port: 2,
         },
-        trustd: TrustdSettings {
+        trustd: DaemonSettings {
             program: folder.path().join("trustd"),
             user: None,
             cgroup: None,
@@ -92,7 +92,7 @@ async fn apid_is_started_restarted_and_stopped() {
             listen: "127.0.0.1:2".parse().expect("address"),
         },
         // Nobody answers on port 1, so its turn does not come here.
-        dnsd: DnsdSettings {
+        dnsd: DaemonSettings {
             program: "/nonexistent".into(),
             user: None,
             cgroup: None,

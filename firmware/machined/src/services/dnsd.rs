@@ -6,17 +6,12 @@
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    path::PathBuf,
     sync::Arc,
     time::Duration,
 };
 
 use futures_util::FutureExt;
-use linux::{
-    cgroup::Cgroup,
-    process::{self, Input, LineSink},
-    sandbox::Sandbox,
-};
+use linux::process::LineSink;
 use supervise::{Allowed, HealthCheck, Kind, Spec};
 use tokio::{
     io::AsyncWriteExt,
@@ -32,6 +27,7 @@ use super::{
     dnsd_sandbox,
     process::{Verdict, runner},
     service::Service,
+    settings::{DaemonSettings, make_group},
 };
 use crate::{
     logs::{Logs, Ring},
@@ -57,25 +53,8 @@ const HEALTH: HealthCheck = HealthCheck {
 /// A question that it answers by itself: `localhost`, IPv4 address, class internet, number 0x4b4c.
 const QUESTION: &[u8] = b"\x4b\x4c\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x09localhost\x00\x00\x01\x00\x01";
 
-/// How the process is started.
-#[derive(Clone, Debug)]
-pub struct DnsdSettings {
-    /// The program.
-    pub program: PathBuf,
-    /// Who it runs as; `None` stays the user of this process (tests).
-    pub user: Option<process::User>,
-    /// Name of its control group, which is made; `None` stays in ours (tests).
-    pub cgroup: Option<&'static str>,
-    /// Out-of-memory score; `None` keeps ours (tests: a lower one takes privileges).
-    pub oom_score: Option<i16>,
-    /// What it sees of the node; `None` for all of it (tests).
-    pub sandbox: Option<Sandbox>,
-    /// Where the node's programs ask it.
-    pub listen: SocketAddr,
-}
-
 /// The service. `keep` is to run beside it.
-pub(super) fn service(settings: DnsdSettings, node: &Arc<Node>, logs: &Logs) -> Service {
+pub(super) fn service(settings: DaemonSettings, node: &Arc<Node>, logs: &Logs) -> Service {
     // People look for a service's log under its name, clients under theirs.
     let ring = logs.ring(LOG);
     logs.also(ID, &ring);
@@ -92,26 +71,12 @@ pub(super) fn service(settings: DnsdSettings, node: &Arc<Node>, logs: &Logs) -> 
         allowed: Allowed { restart: true, ..Allowed::default() },
         ..Spec::new(ID, Kind::Process)
     };
-    Service::new(spec, runner(move || process_spec(&started, Arc::clone(&output)), Some(Arc::new(orders))))
-        .prepared_by(move || prepare(Arc::clone(&wanted), group))
-        .healthy_when(move || answers(listen))
-}
-
-/// How the process is started.
-fn process_spec(settings: &DnsdSettings, output: Arc<Output>) -> process::Spec {
-    process::Spec {
-        program: settings.program.clone(),
-        user: settings.user,
-        cgroup: settings.cgroup.map(|name| Cgroup::at(name).path().to_owned()),
-        oom_score_adj: settings.oom_score,
-        no_new_privs: true,
-        capabilities: Some(dnsd_sandbox::CAPABILITIES),
-        rlimits: settings.sandbox.iter().flat_map(|_| dnsd_sandbox::LIMITS).collect(),
-        sandbox: settings.sandbox.clone(),
-        stdin: Input::Pipe,
-        output: Some(output),
-        ..process::Spec::default()
-    }
+    Service::new(
+        spec,
+        runner(move || started.spec(dnsd_sandbox::CAPABILITIES, &dnsd_sandbox::LIMITS, output.clone()), Some(Arc::new(orders))),
+    )
+    .prepared_by(move || prepare(Arc::clone(&wanted), group))
+    .healthy_when(move || answers(listen))
 }
 
 /// Makes its control group. `false`: it is not wanted.
@@ -121,11 +86,7 @@ async fn prepare(node: Arc<Node>, group: Option<&'static str>) -> Result<bool, S
     if !settings(&node.config.borrow(), (Ipv4Addr::LOCALHOST, 0).into()).enabled {
         return Ok(false);
     }
-    let Some(group) = group else { return Ok(true) };
-    // Not in the reactor: the kernel takes its time for it.
-    let made = tokio::task::spawn_blocking(move || Cgroup::at(group).create()).await;
-    made.map_err(|lost| lost.to_string())?.map_err(|error| daemon::report(&error).to_string())?;
-    Ok(true)
+    make_group(group).await.map(|()| true)
 }
 
 /// It answers what it knows by itself.

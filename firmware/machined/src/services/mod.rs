@@ -22,6 +22,7 @@ mod join;
 mod machined;
 mod process;
 mod service;
+mod settings;
 mod system_calls;
 mod told;
 mod trustd;
@@ -35,15 +36,14 @@ use std::{
 
 pub use apid::ApidSettings;
 pub(crate) use board::{wire_health, wire_time};
-pub use dnsd::DnsdSettings;
 use linux::process::User;
+pub use settings::DaemonSettings;
 use supervise::{GraphError, Id, Operation, Refused};
 use tokio::{
     sync::{mpsc, oneshot},
     time::{sleep, timeout},
 };
 use tokio_util::task::TaskTracker;
-pub use trustd::TrustdSettings;
 
 use self::{
     board::Board,
@@ -101,9 +101,9 @@ pub struct Settings {
     /// How apid is started.
     pub apid: ApidSettings,
     /// How dnsd is started.
-    pub dnsd: DnsdSettings,
+    pub dnsd: DaemonSettings,
     /// How trustd is started.
-    pub trustd: TrustdSettings,
+    pub trustd: DaemonSettings,
 }
 
 impl Settings {
@@ -124,7 +124,7 @@ impl Settings {
                 socket: socket.clone(),
                 trustd_port: wire::TRUSTD_PORT,
             },
-            trustd: TrustdSettings {
+            trustd: DaemonSettings {
                 program: TRUSTD_PROGRAM.into(),
                 user: Some(TRUSTD_USER),
                 cgroup: Some(TRUSTD_GROUP),
@@ -132,7 +132,7 @@ impl Settings {
                 sandbox: Some(trustd_sandbox::sandbox(LAUNCHER.as_ref())),
                 listen: ([0_u16; 8], wire::TRUSTD_PORT).into(),
             },
-            dnsd: DnsdSettings {
+            dnsd: DaemonSettings {
                 program: DNSD_PROGRAM.into(),
                 user: Some(DNSD_USER),
                 cgroup: Some(DNSD_GROUP),

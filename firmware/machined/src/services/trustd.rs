@@ -1,14 +1,10 @@
 //! The service trustd, on control planes: a process of its own that signs the certificates of joining nodes. It begins once the time can
 //! be relied on, because what it signs is dated, and is told what has changed while it runs.
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::SystemTime};
+use std::{net::SocketAddr, sync::Arc, time::SystemTime};
 
 use futures_util::FutureExt;
-use linux::{
-    cgroup::Cgroup,
-    process::{self, Capabilities, Input},
-    sandbox::Sandbox,
-};
+use linux::process::Capabilities;
 use pki::{Authority, Identity};
 use supervise::{HealthCheck, Kind, Spec};
 use tokio::{
@@ -24,36 +20,20 @@ use super::{
     conditions,
     process::{Verdict, runner},
     service::Service,
+    settings::{DaemonSettings, make_group},
     told::{changed, refresh, stale, tell},
     trustd_sandbox,
 };
 use crate::{
-    logs::{Logs, Ring},
+    logs::Logs,
     node::{ActiveConfig, Node},
 };
 
 /// Name of the service.
 pub const ID: &str = "trustd";
 
-/// How the process is started.
-#[derive(Clone, Debug)]
-pub struct TrustdSettings {
-    /// The program.
-    pub program: PathBuf,
-    /// Who it runs as; `None` stays the user of this process (tests).
-    pub user: Option<process::User>,
-    /// Name of its control group, which is made; `None` stays in ours (tests).
-    pub cgroup: Option<&'static str>,
-    /// Out-of-memory score; `None` keeps ours (tests: a lower one takes privileges).
-    pub oom_score: Option<i16>,
-    /// What it sees of the node; `None` for all of it (tests).
-    pub sandbox: Option<Sandbox>,
-    /// Where it listens.
-    pub listen: SocketAddr,
-}
-
 /// The service. [`keep`] is to run beside it.
-pub(super) fn service(settings: TrustdSettings, node: &Arc<Node>, logs: &Logs) -> Service {
+pub(super) fn service(settings: DaemonSettings, node: &Arc<Node>, logs: &Logs) -> Service {
     let (port, group, listen) = (settings.listen.port(), settings.cgroup, settings.listen);
     let output = logs.ring(ID);
     let (teller, wanted) = (Arc::clone(node), Arc::clone(node));
@@ -66,29 +46,12 @@ pub(super) fn service(settings: TrustdSettings, node: &Arc<Node>, logs: &Logs) -
         health: Some(HealthCheck::default()),
         ..Spec::new(ID, Kind::Process)
     };
-    Service::new(spec, runner(move || process_spec(&settings, Arc::clone(&output)), Some(Arc::new(orders))))
+    Service::new(spec, runner(move || settings.spec(Capabilities::NONE, &trustd_sandbox::LIMITS, output.clone()), Some(Arc::new(orders))))
         .prepared_by(move || prepare(Arc::clone(&wanted), group))
         .healthy_when(move || async move {
             let connected = TcpStream::connect(("127.0.0.1", port)).await;
             connected.map(drop).map_err(|error| format!("connect to port {port}: {error}"))
         })
-}
-
-/// How the process is started.
-fn process_spec(settings: &TrustdSettings, output: Arc<Ring>) -> process::Spec {
-    process::Spec {
-        program: settings.program.clone(),
-        user: settings.user,
-        cgroup: settings.cgroup.map(|name| Cgroup::at(name).path().to_owned()),
-        oom_score_adj: settings.oom_score,
-        no_new_privs: true,
-        capabilities: Some(Capabilities::NONE),
-        rlimits: settings.sandbox.iter().flat_map(|_| trustd_sandbox::LIMITS).collect(),
-        sandbox: settings.sandbox.clone(),
-        stdin: Input::Pipe,
-        output: Some(output),
-        ..process::Spec::default()
-    }
 }
 
 /// Whether this node signs for others.
@@ -103,11 +66,7 @@ async fn prepare(node: Arc<Node>, group: Option<&'static str>) -> Result<bool, S
     if !is_wanted(node.config.borrow().active.as_deref()) {
         return Ok(false);
     }
-    let Some(group) = group else { return Ok(true) };
-    // Not in the reactor: the kernel takes its time for it.
-    let made = tokio::task::spawn_blocking(move || Cgroup::at(group).create()).await;
-    made.map_err(|lost| lost.to_string())?.map_err(|error| daemon::report(&error).to_string())?;
-    Ok(true)
+    make_group(group).await.map(|()| true)
 }
 
 /// Starts the service when a configuration comes that wants it: before, its start was skipped.
