@@ -20,8 +20,8 @@ use crate::{node::logged, trial};
 
 /// Who asks, as the node sees it: QEMU's user network puts the host there.
 const HOST: &str = "10.0.2.2/32";
-/// A port that nothing on the node listens on.
-const OTHER_PORT: u16 = 50001;
+/// A port that nothing on the node listens on (50001 is trustd's).
+const OTHER_PORT: u16 = 50009;
 /// A node that does not drop a packet answers within this.
 const ANSWERS: Duration = Duration::from_secs(10);
 /// One that says nothing for this long drops it.

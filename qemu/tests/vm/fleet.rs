@@ -194,7 +194,7 @@ fn trustd_can_do_little(api: &Api) -> Result<()> {
     ensure!(api.read_text(&format!("/proc/{pid}/cgroup"))?.trim() == "0::/system/trustd", "trustd's control group");
     ensure!(api.read_text(&format!("/proc/{pid}/oom_score_adj"))?.trim() == "-998", "trustd's OOM score");
     let mut client = api.machine();
-    let root = wire::machine::ListRequest { root: format!("/proc/{pid}/root/"), ..Default::default() };
+    let root = wire::machine::ListRequest { root: format!("/proc/{pid}/root/."), ..Default::default() };
     let files = api.all(api.call(client.list(root))?)?;
     ensure!(files.iter().all(|file| file.relative_name == "."), "trustd sees {files:?}");
     Ok(())
