@@ -67,7 +67,7 @@ fn generated_configurations_are_right() {
         warned[..5],
         ["machine.features.diskQuotaSupport", "cluster", "DiscoveryServiceConfig", "DiscoveryIdentityConfig", "UnattendedInstallConfig"]
     );
-    assert_eq!(warned.len(), 15, "{warned:?}");
+    assert_eq!(warned.len(), 14, "{warned:?}");
     let lines: Vec<usize> = worker.warnings.iter().map(|warning| warning.line).collect();
     let short = crate::summary(&worker.warnings);
     assert_eq!(short.len(), 2, "{short:?}");
