@@ -1,6 +1,6 @@
 //! The node's name server: a caching forwarder for this node and its pods.
 //!
-//! - [`run`]: the daemon: reads [`DnsdConfig`]s from standard input ([`orders`]), obeys each, and writes its [`DnsdStatus`] to
+//! - [`run`]: the daemon: reads [`DnsdConfig`]s from standard input ([`wire::orders`]), obeys each, and writes its [`DnsdStatus`] to
 //!   standard output when that changes. [`Dnsd`] is the same without the two.
 //! - Decides, as functions of values: [`message`] (the form of DNS), [`local`] (what is answered here), [`cache`] (what still
 //!   holds), [`upstreams`] (who is asked).
@@ -17,7 +17,6 @@ mod exchange;
 mod forward;
 pub mod local;
 pub mod message;
-mod orders;
 mod resolver;
 mod server;
 mod sockets;
@@ -32,62 +31,30 @@ use std::{
 
 use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use wire::dnsd::{DnsdConfig, DnsdStatus, MAX_LINE};
+use wire::{
+    dnsd::{DnsdConfig, DnsdStatus},
+    orders::{OrderError, Orders},
+};
 
 use forward::Forwarder;
-use orders::Orders;
 use resolver::Resolver;
 use server::Server;
-
-/// Why dnsd cannot serve.
-#[derive(Debug, thiserror::Error)]
-pub enum DnsdError {
-    /// Standard input is not readable.
-    #[error("read the configuration from standard input")]
-    Input {
-        /// Cause.
-        source: io::Error,
-    },
-    /// Standard input ended before it held a configuration.
-    #[error("standard input holds no configuration: dnsd is started by machined")]
-    NoInput,
-    /// Something on standard input never ends.
-    #[error("a line of standard input is longer than {MAX_LINE} bytes")]
-    TooLong,
-    /// Standard input is no configuration.
-    #[error("understand the configuration on standard input")]
-    Config {
-        /// Cause.
-        source: serde_json::Error,
-    },
-}
 
 /// The program.
 #[must_use]
 pub fn run() -> ExitCode {
     daemon::run("dnsd", async |daemon: daemon::Daemon| {
-        let mut orders = Orders::from_stdin()?;
-        let first = orders.next().await?.ok_or(DnsdError::NoInput)?;
+        let (first, orders) = Orders::from_stdin().await?;
         let dnsd = Dnsd::start(daemon.tasks.clone(), daemon.stop.clone());
         dnsd.set(&first);
         daemon.tasks.spawn(daemon.stop.clone().run_until_cancelled_owned(tell(dnsd.status())));
-        daemon.stop.run_until_cancelled(obey(orders, &dnsd)).await.unwrap_or(Ok(()))
+        let change = |order: Result<DnsdConfig, OrderError>| match order {
+            Ok(config) => dnsd.set(&config),
+            Err(error) => log::error!(target: "dnsd", "the former configuration stays: {}", daemon::report(&error)),
+        };
+        // It ends with its input: machined is gone.
+        daemon.stop.run_until_cancelled(orders.obey(change)).await.unwrap_or(Ok(()))
     })
-}
-
-/// Takes each configuration. One that cannot be used is logged and the former one stays; machined, which made it, is the one who
-/// knows better. Ends with the input: machined is gone.
-async fn obey(mut orders: Orders, dnsd: &Dnsd) -> Result<(), DnsdError> {
-    loop {
-        match orders.next().await {
-            Ok(Some(config)) => dnsd.set(&config),
-            Ok(None) => return Ok(()),
-            Err(error @ DnsdError::Config { .. }) => {
-                log::error!(target: "dnsd", "the former configuration stays: {}", daemon::report(&error));
-            }
-            Err(error) => return Err(error),
-        }
-    }
 }
 
 /// Writes each status to standard output.

@@ -5,8 +5,6 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
-/// Longest line in either direction, bytes.
-pub const MAX_LINE: usize = 1024 * 1024;
 /// What a line with a status begins with; no line of the log does.
 pub const STATUS_MARK: &str = "@";
 
@@ -79,18 +77,6 @@ pub struct UpstreamStatus {
     pub healthy: bool,
 }
 
-impl DnsdConfig {
-    /// As the line that dnsd reads, line break included.
-    ///
-    /// # Errors
-    /// None that is known; the encoder's.
-    pub fn to_line(&self) -> Result<Vec<u8>, serde_json::Error> {
-        let mut line = serde_json::to_vec(self)?;
-        line.push(b'\n');
-        Ok(line)
-    }
-}
-
 impl DnsdStatus {
     /// As the line that machined reads, mark and line break included.
     ///
@@ -116,7 +102,7 @@ mod tests {
         let address = "127.0.0.53:53".parse().expect("address");
         let hosts = vec![("fd00::9".parse().expect("address"), vec!["db.lan".to_owned()])];
         let config = DnsdConfig { listen: vec![address], hosts, single_labels: true, cache_bytes: 1, ..DnsdConfig::default() };
-        let line = config.to_line().expect("encoded");
+        let line = crate::orders::to_line(&config).expect("encoded");
         assert_eq!(
             (line.iter().filter(|byte| **byte == b'\n').count(), serde_json::from_slice::<DnsdConfig>(&line).ok()),
             (1, Some(config))

@@ -14,12 +14,14 @@ use futures_util::FutureExt;
 use linux::process::LineSink;
 use supervise::{Allowed, HealthCheck, Kind, Spec};
 use tokio::{
-    io::AsyncWriteExt,
     net::{UdpSocket, unix::pipe},
     sync::oneshot,
-    time::{sleep, timeout},
+    time::sleep,
 };
-use wire::dnsd::{DnsdConfig, DnsdStatus};
+use wire::{
+    dnsd::{DnsdConfig, DnsdStatus},
+    orders::to_line,
+};
 
 use super::{
     Handle, conditions,
@@ -28,6 +30,7 @@ use super::{
     process::{Verdict, runner},
     service::Service,
     settings::{DaemonSettings, make_group},
+    told::tell,
 };
 use crate::{
     logs::{Logs, Ring},
@@ -40,8 +43,6 @@ pub const ID: &str = "dnsd";
 const LOG: &str = "dns-resolve-cache";
 /// Changes that come together are told together.
 const SETTLE: Duration = Duration::from_millis(20);
-/// Longest wait for dnsd to take what it is told; one that does not is started anew.
-const TELL_LIMIT: Duration = Duration::from_secs(5);
 /// It is asked often until it answers: programs are sent to it then.
 const HEALTH: HealthCheck = HealthCheck {
     initial_delay: Duration::from_millis(50),
@@ -133,7 +134,7 @@ async fn orders(node: &Node, mut stdin: pipe::Sender, taken: oneshot::Sender<()>
             node.warnings.push(text);
         }
         refused.clone_from(&special);
-        if let Err(problem) = tell(&mut stdin, &config).await {
+        if let Err(problem) = tell(&mut stdin, to_line(&config)).await {
             return Verdict::Broken(problem);
         }
         if let Some(taken) = taken.take() {
@@ -162,16 +163,6 @@ async fn changed(node: &Node, told: &(DnsdConfig, Vec<IpAddr>)) {
         }
     }
     sleep(SETTLE).await;
-}
-
-/// Writes a configuration to the process.
-async fn tell(stdin: &mut pipe::Sender, config: &DnsdConfig) -> Result<(), String> {
-    let line = config.to_line().map_err(|error| format!("encode the configuration: {error}"))?;
-    match timeout(TELL_LIMIT, stdin.write_all(&line)).await {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(error)) => Err(format!("tell the process its configuration: {error}")),
-        Err(_) => Err(format!("the process did not take its configuration within {} s", TELL_LIMIT.as_secs())),
-    }
 }
 
 /// Follows the configuration and the service: says how the name server is wanted and whether it answers, and has it started and

@@ -1,8 +1,7 @@
 //! trustd's sandbox: what it sees of the node, and which system calls it has.
 //!
-//! It serves a port and reads its standard input. So its root is empty: no file, no device, no socket. It has the system calls of
-//! a server of TCP. Whoever
-//! takes it over has a TCP port and the memory of this process, with the key of the authority in it.
+//! It serves a port and reads its standard input. So its root is empty: no file, no device, no socket. It has the system
+//! calls of a server of TCP. Whoever takes it over has a TCP port and the memory of this process, with the key of the authority in it.
 
 use std::path::Path;
 
