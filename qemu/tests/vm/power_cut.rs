@@ -18,10 +18,6 @@ use qemu::{
 
 use crate::{Tier, reset, trial};
 
-/// How often a disk is booted again because QEMU has failed one of its own assertions. QEMU 10.0's emulator does in about one
-/// of 500 boots, before the guest's first word (`iotlb_to_section`); among hundreds of disks that is one of them.
-const EMULATOR_FAILURES: usize = 2;
-
 /// How many disks are booted for each recording: flush prefixes and samples of unflushed writes.
 struct Amount {
     prefixes: usize,
@@ -159,21 +155,10 @@ fn cuts(recording: &Recording, amount: &Amount) -> Vec<Cut> {
 fn replay(vm: &mut TestVm, base: &Path, recording: &Recording, cut: &Cut, check: impl Fn(&mut TestVm) -> Result<()>) -> Result<()> {
     let logging = std::mem::replace(&mut vm.machine.log_writes, false);
     let size = std::fs::metadata(base)?.len();
-    let mut spare = EMULATOR_FAILURES;
-    let result = loop {
-        disk::copy_image(base, vm.disk(), size)?;
-        recording.apply(cut, vm.disk())?;
-        vm.start()?;
-        let result = check(vm);
-        match vm.emulator_failed()? {
-            Some(words) if spare > 0 => {
-                println!("QEMU failed by itself, the same disk once more: {}", words.trim());
-                spare -= 1;
-                vm.kill();
-            }
-            _ => break result,
-        }
-    };
+    disk::copy_image(base, vm.disk(), size)?;
+    recording.apply(cut, vm.disk())?;
+    vm.start()?;
+    let result = check(vm);
     vm.kill();
     vm.machine.log_writes = logging;
     result.with_context(|| {
