@@ -128,21 +128,14 @@ impl World {
 
         let (node, _commands) = Node::new();
         let (logs, events) = (Logs::new(), Events::new());
-        let (user, cgroup, oom_score, sandbox, socket) = (None, None, None, None, folder.join("run/s"));
+        let (user, oom_score, socket) = (None, None, folder.join("run/s"));
         let settings = Settings {
             socket: socket.clone(),
             peer: User { uid: 0, gid: 0 },
             apid: ApidSettings { program: apid, user, cgroup: None, oom_score, sandbox: None, listen, socket, trustd_port: 2 },
             // Of no node without a configuration.
-            trustd: DaemonSettings {
-                program: folder.join("trustd"),
-                user,
-                cgroup: None,
-                oom_score,
-                sandbox: None,
-                listen: ([0_u16; 8], 0).into(),
-            },
-            dnsd: DaemonSettings { program: folder.join("dnsd"), user, cgroup, oom_score, sandbox, listen: OWN.into() },
+            trustd: DaemonSettings::bare(folder.join("trustd"), ([0_u16; 8], 0)),
+            dnsd: DaemonSettings::bare(folder.join("dnsd"), OWN),
         };
         let name_server = NameServerSpec { address: Some(SERVER.into()), ..NameServerSpec::default() };
         node.network_specs.send_modify(|specs| specs.merged.resolvers.name_servers = vec![name_server]);

@@ -112,22 +112,8 @@ async fn a_worker_serves_with_what_a_control_plane_signed() {
             socket: folder.path().join("run/s"),
             trustd_port: port,
         },
-        dnsd: DaemonSettings {
-            program: "/nonexistent".into(),
-            user: None,
-            cgroup: None,
-            oom_score: None,
-            sandbox: None,
-            listen: "127.0.0.1:1".parse().expect("address"),
-        },
-        trustd: DaemonSettings {
-            program: nowhere,
-            user: None,
-            cgroup: None,
-            oom_score: None,
-            sandbox: None,
-            listen: "127.0.0.1:2".parse().expect("address"),
-        },
+        dnsd: DaemonSettings::bare("/nonexistent", ([127, 0, 0, 1], 1)),
+        trustd: DaemonSettings::bare(nowhere, ([127, 0, 0, 1], 2)),
     };
     let mut reader = logs.ring("apid").reader(None);
     let supervisor = Supervisor::start(settings, &node, &logs, &events).expect("started");

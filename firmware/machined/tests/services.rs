@@ -83,23 +83,9 @@ async fn apid_is_started_restarted_and_stopped() {
             socket: folder.path().join("run/s"),
             trustd_port: 2,
         },
-        trustd: DaemonSettings {
-            program: folder.path().join("trustd"),
-            user: None,
-            cgroup: None,
-            oom_score: None,
-            sandbox: None,
-            listen: "127.0.0.1:2".parse().expect("address"),
-        },
+        trustd: DaemonSettings::bare(folder.path().join("trustd"), ([127, 0, 0, 1], 2)),
         // Nobody answers on port 1, so its turn does not come here.
-        dnsd: DaemonSettings {
-            program: "/nonexistent".into(),
-            user: None,
-            cgroup: None,
-            oom_score: None,
-            sandbox: None,
-            listen: "127.0.0.1:1".parse().expect("address"),
-        },
+        dnsd: DaemonSettings::bare("/nonexistent", ([127, 0, 0, 1], 1)),
     };
     let supervisor = Supervisor::start(settings, &node, &logs, &events).expect("started");
     let mode = fs::metadata(folder.path().join("run/s")).expect("socket").permissions().mode() & 0o777;

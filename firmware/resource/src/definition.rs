@@ -22,6 +22,8 @@ pub struct Definition {
     pub columns: &'static [Column],
     /// For administrators only.
     pub sensitive: bool,
+    /// Values may be hundreds of kilobytes, and clients set them.
+    pub large: bool,
 }
 
 /// The names by which clients find a type.
@@ -79,7 +81,7 @@ mod tests {
 
     #[track_caller]
     fn check(kind: &'static str, aliases: &'static [&'static str], display: &str, short: &str, all: &str) {
-        let names = Definition { kind, namespace: "n", aliases, columns: &[], sensitive: false }.names();
+        let names = Definition { kind, namespace: "n", aliases, columns: &[], sensitive: false, large: false }.names();
         assert_eq!((names.display.as_str(), names.aliases.join(" ").as_str(), names.all.join(" ").as_str()), (display, short, all));
     }
 

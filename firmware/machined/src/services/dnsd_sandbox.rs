@@ -7,10 +7,10 @@ use std::path::Path;
 
 use linux::{
     process::{Capabilities, Resource},
-    sandbox::{Call, Calls, Namespaces, Otherwise, Sandbox},
+    sandbox::{Call, Sandbox},
 };
 
-use super::system_calls;
+use super::{settings::empty_sandbox, system_calls};
 
 /// Open files: a port for each question that is under way and each connection, and as many again. No core dump, no file grows.
 pub(super) const LIMITS: [(Resource, u64); 3] = [(Resource::RLIMIT_NOFILE, 1024), (Resource::RLIMIT_CORE, 0), (Resource::RLIMIT_FSIZE, 0)];
@@ -19,14 +19,7 @@ pub(super) const CAPABILITIES: Capabilities = Capabilities(1 << 10);
 
 /// The sandbox.
 pub(super) fn sandbox(launcher: &Path) -> Sandbox {
-    Sandbox {
-        launcher: launcher.to_owned(),
-        namespaces: Namespaces { pid: true, ipc: true, uts: true },
-        mounts: Vec::new(),
-        directory: "/".into(),
-        umask: 0o077,
-        calls: Some(Calls { allowed: calls(), otherwise: Otherwise::Kill }),
-    }
+    empty_sandbox(launcher, calls())
 }
 
 /// Others kill it; the suite `dns` looks for that in the kernel log.

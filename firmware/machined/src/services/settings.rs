@@ -1,11 +1,15 @@
 //! How a daemon is started that is told on its standard input what to do.
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use linux::{
     cgroup::Cgroup,
     process::{self, Capabilities, Input, LineSink, Resource},
-    sandbox::Sandbox,
+    sandbox::{Call, Calls, Namespaces, Otherwise, Sandbox},
 };
 
 /// How the process is started.
@@ -26,6 +30,12 @@ pub struct DaemonSettings {
 }
 
 impl DaemonSettings {
+    /// As a process among the caller's own: no user, group, score or sandbox of its own. For tests.
+    #[must_use]
+    pub fn bare(program: impl Into<PathBuf>, listen: impl Into<SocketAddr>) -> Self {
+        Self { program: program.into(), user: None, cgroup: None, oom_score: None, sandbox: None, listen: listen.into() }
+    }
+
     /// The process. The limits go with the sandbox.
     pub(super) fn spec(&self, capabilities: Capabilities, limits: &[(Resource, u64)], output: Arc<dyn LineSink>) -> process::Spec {
         process::Spec {
@@ -49,4 +59,16 @@ pub(super) async fn make_group(group: Option<&'static str>) -> Result<(), String
     let Some(group) = group else { return Ok(()) };
     let made = tokio::task::spawn_blocking(move || Cgroup::at(group).create()).await;
     made.map_err(|lost| lost.to_string())?.map_err(|error| daemon::report(&error).to_string())
+}
+
+/// A sandbox with nothing in its root: all that the daemon has is its standard descriptors and `allowed`. Other calls kill it.
+pub(super) fn empty_sandbox(launcher: &Path, allowed: Vec<Call>) -> Sandbox {
+    Sandbox {
+        launcher: launcher.to_owned(),
+        namespaces: Namespaces { pid: true, ipc: true, uts: true },
+        mounts: Vec::new(),
+        directory: "/".into(),
+        umask: 0o077,
+        calls: Some(Calls { allowed, otherwise: Otherwise::Kill }),
+    }
 }

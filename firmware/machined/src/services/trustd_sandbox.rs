@@ -5,12 +5,9 @@
 
 use std::path::Path;
 
-use linux::{
-    process::Resource,
-    sandbox::{Calls, Namespaces, Otherwise, Sandbox},
-};
+use linux::{process::Resource, sandbox::Sandbox};
 
-use super::system_calls;
+use super::{settings::empty_sandbox, system_calls};
 
 /// Open files, twice what its limit of connections needs; no core dump, as its memory holds the key of the authority; no file grows.
 pub(super) const LIMITS: [(Resource, u64); 3] = [(Resource::RLIMIT_NOFILE, 256), (Resource::RLIMIT_CORE, 0), (Resource::RLIMIT_FSIZE, 0)];
@@ -19,12 +16,5 @@ pub(super) const LIMITS: [(Resource, u64); 3] = [(Resource::RLIMIT_NOFILE, 256),
 pub(super) fn sandbox(launcher: &Path) -> Sandbox {
     let sockets = [libc::AF_INET, libc::AF_INET6].map(|family| (family, libc::SOCK_STREAM));
     let allowed = system_calls::of_a_server(&sockets, &[libc::SOL_SOCKET, libc::IPPROTO_TCP, libc::IPPROTO_IPV6]);
-    Sandbox {
-        launcher: launcher.to_owned(),
-        namespaces: Namespaces { pid: true, ipc: true, uts: true },
-        mounts: Vec::new(),
-        directory: "/".into(),
-        umask: 0o077,
-        calls: Some(Calls { allowed, otherwise: Otherwise::Kill }),
-    }
+    empty_sandbox(launcher, allowed)
 }

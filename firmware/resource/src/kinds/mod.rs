@@ -3,16 +3,17 @@
 //! Names, numbers, columns and ids are those that clients speak (wire facts: `resource-types`, `resource-specs`). A type is
 //! here as soon as something fills it: one that nobody fills is not registered, and clients are told so.
 
-/// Says what clients must know of types: the message, its full name, its namespace, short names, columns, `sensitive`.
+/// Says what clients must know of types: the message, its full name, its namespace, short names, columns, `sensitive` or `large`.
 macro_rules! kinds {
-    ($($spec:ty: $kind:literal in $namespace:literal, [$($alias:literal),*], [$($column:literal = $path:literal),*] $(, $sensitive:ident)?;)*) => {
+    ($($spec:ty: $kind:literal in $namespace:literal, [$($alias:literal),*], [$($column:literal = $path:literal),*] $(, $mark:ident)?;)*) => {
         $(impl $crate::Kind for $spec {
             const DEFINITION: $crate::Definition = $crate::Definition {
                 kind: $kind,
                 namespace: $namespace,
                 aliases: &[$($alias),*],
                 columns: &[$($crate::Column { name: $column, path: $path }),*],
-                sensitive: kinds!(@sensitive $($sensitive)?),
+                sensitive: kinds!(@sensitive $($mark)?),
+                large: kinds!(@large $($mark)?),
             };
         })*
 
@@ -20,7 +21,9 @@ macro_rules! kinds {
         pub(super) const REGISTERED: &[$crate::Registered] = &[$($crate::Registered::of::<$spec>()),*];
     };
     (@sensitive sensitive) => { true };
-    (@sensitive) => { false };
+    (@sensitive $($other:ident)?) => { false };
+    (@large large) => { true };
+    (@large $($other:ident)?) => { false };
 }
 
 pub mod block;

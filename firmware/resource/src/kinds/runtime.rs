@@ -205,7 +205,7 @@ kinds! {
     KernelModuleStatusSpec: "KernelModuleStatuses.runtime.talos.dev" in "runtime", ["module", "modules"],
         ["Type" = "{.type}", "State" = "{.state}"];
     MachineStatusSpec: "MachineStatuses.runtime.talos.dev" in "runtime", [], ["Stage" = "{.stage}", "Ready" = "{.status.ready}"];
-    MetaKeySpec: "MetaKeys.runtime.talos.dev" in "runtime", ["meta"], ["Value" = "{.value}"];
+    MetaKeySpec: "MetaKeys.runtime.talos.dev" in "runtime", ["meta"], ["Value" = "{.value}"], large;
     MetaLoadedSpec: "MetaLoads.runtime.talos.dev" in "runtime", [], ["Done" = "{.done}"];
     MountStatusSpec: "MountStatuses.runtime.talos.dev" in "runtime", ["mounts"],
         ["Source" = "{.source}", "Target" = "{.target}", "Filesystem Type" = "{.filesystemType}"];

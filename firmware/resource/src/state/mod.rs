@@ -13,13 +13,14 @@ use history::History;
 pub struct Limits {
     /// Events of one type that are kept for those who watch.
     pub history: usize,
-    /// The same of a type for administrators only: former secrets are not kept for long, and they may be large.
-    pub sensitive: usize,
+    /// The same of a type for administrators only, whose former secrets are not kept for long, and of one with large values, which would
+    /// fill the memory.
+    pub few: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { history: 1000, sensitive: 8 }
+        Self { history: 1000, few: 8 }
     }
 }
 
@@ -247,8 +248,9 @@ impl State {
     fn collection(&mut self, place: Place) -> &mut Collection {
         let limits = self.limits;
         self.places.entry(place).or_insert_with_key(|place| {
-            let sensitive = kinds::all().any(|known| known.definition.kind == &*place.kind && known.definition.sensitive);
-            let limit = if sensitive { limits.sensitive } else { limits.history };
+            let definition = kinds::all().map(|known| &known.definition).find(|definition| definition.kind == &*place.kind);
+            let few = definition.is_some_and(|definition| definition.sensitive || definition.large);
+            let limit = if few { limits.few } else { limits.history };
             Collection { resources: BTreeMap::new(), history: History::new(limit) }
         })
     }

@@ -169,7 +169,7 @@ fn who_comes_too_late_is_told_and_costs_nothing() {
 #[test]
 fn former_secrets_are_not_kept() {
     let (kind, namespace) = (MachineConfigSpec::DEFINITION.kind, MachineConfigSpec::DEFINITION.namespace);
-    let mut state = State::new(7, Limits { history: 100, sensitive: 2 });
+    let mut state = State::new(7, Limits { history: 100, few: 2 });
     let key = || Key::new(namespace, kind, "v1alpha1");
     let texts: Vec<Arc<_>> = (0..5).map(|number| Arc::new(zeroize::Zeroizing::new(format!("token: {number}")))).collect();
     for text in &texts {
@@ -183,6 +183,25 @@ fn former_secrets_are_not_kept() {
     // The newest two events hold what they are about and what was before: the last three texts.
     let held: Vec<bool> = texts.iter().map(|text| Arc::strong_count(text) > 1).collect();
     assert_eq!(held, [false, false, true, true, true]);
+}
+
+#[test]
+fn few_former_values_of_large_ones_are_kept() {
+    let large = kinds::all().map(|known| &known.definition).filter(|definition| definition.large);
+    let mut count = 0;
+    for definition in large {
+        count += 1;
+        let mut state = State::new(7, Limits { history: 100, few: 3 });
+        let value = said("a value of some size");
+        for id in ["0x0a", "0x0b", "0x0c", "0x0d"] {
+            let resource = Resource::new(Key::new(definition.namespace, definition.kind, id), Arc::clone(&value));
+            let key = resource.metadata.key.clone();
+            state.create(resource, Options::by("", at(1))).unwrap();
+            state.destroy(&key, Options::by("", at(1))).unwrap();
+        }
+        assert!(Arc::strong_count(&value) <= 1 + 3, "{}: {} are held", definition.kind, Arc::strong_count(&value) - 1);
+    }
+    assert!(count > 0);
 }
 
 #[test]
