@@ -30,33 +30,20 @@ const PAUSE: Duration = Duration::from_secs(5);
 /// x86_64 is in the full tier: it failed once in some twenty runs for a reason that is not known yet.
 pub fn trials(tier: Tier) -> Vec<Trial> {
     let boards = Arch::ALL.into_iter().filter(|arch| tier == Tier::Full || *arch == Arch::Arm64);
-    boards.map(|arch| trial(format!("services/{arch}/killed"), move || apid_comes_back(Machine::new(arch)))).collect()
+    let both = boards.map(|arch| {
+        let killed = trial(format!("services/{arch}/killed"), move || apid_comes_back(Machine::new(arch)));
+        [killed, trial(format!("services/{arch}/init-killed"), move || node_comes_back(Machine::new(arch)))]
+    });
+    both.flatten().collect()
 }
 
 /// apid dies of a signal, in the midst of its work: everybody is told, and after a pause it is there again.
 fn apid_comes_back(machine: Machine) -> Result<()> {
     let (mut vm, mut api, access) = configured(machine)?;
     asked_for(&api)?;
-    // All parts of the node are one program, and a place in memory has to tell which part it is. Where they lie is drawn with each boot.
-    let mut boots = 0;
-    let (before, pid, program) = loop {
-        let before = healthy_apid(&api)?;
-        let pid = pid(&before)?;
-        let own = program(&api, pid)?;
-        let others = others(&api, pid)?;
-        if others.iter().all(|other| own.end <= other.start || other.end <= own.start) {
-            break (before, pid, own);
-        }
-        boots += 1;
-        ensure!(boots < 4, "others are at {others:x?}, apid at {own:x?}, in the fourth boot");
-        let boot = api.boot_id()?;
-        api.reboot()?;
-        api = wait_for("the next boot", limits::API, || {
-            let api = running(&mut vm, &access)?;
-            ensure!(api.boot_id()? != boot, "still the same boot");
-            Ok(api)
-        })?;
-    };
+    let program = alone(&mut vm, &mut api, &access, |api| pid(&healthy_apid(api)?))?;
+    let before = healthy_apid(&api)?;
+    let pid = pid(&before)?;
     crash(&vm, &access, &program)?;
     drop(api);
 
@@ -79,6 +66,45 @@ fn apid_comes_back(machine: Machine) -> Result<()> {
     let paused = time(&since[2])?.saturating_sub(time(&since[1])?);
     ensure!(paused >= PAUSE - Duration::from_millis(100) && paused < PAUSE * 2, "it paused for {paused:?}");
     published(&api)
+}
+
+/// PID 1 dies of a signal: the kernel says so, restarts the machine, and the node is there again as it was.
+fn node_comes_back(machine: Machine) -> Result<()> {
+    let (mut vm, mut api, access) = configured(machine)?;
+    let program = alone(&mut vm, &mut api, &access, |_| Ok(1))?;
+    let before = api.boot_id()?;
+    vm.serial.mark();
+    crash(&vm, &access, &program)?;
+    drop(api);
+    vm.wait_serial("Kernel panic - not syncing: Attempted to kill init! exitcode=0x0000000b")?;
+    // It waits ten seconds with the restart, so that people can read why.
+    vm.wait_serial("ms after the kernel started")?;
+    let api = running(&mut vm, &access)?;
+    ensure!(api.boot_id()? != before, "the same boot goes on");
+    healthy_apid(&api).map(drop)
+}
+
+/// Where the code of a process is, in a boot in which no other part of the node has its own there. All parts are one program, so a place
+/// in memory has to tell which part it is; where they lie is drawn with each boot.
+fn alone(vm: &mut TestVm, api: &mut Api, access: &Access, pid: impl Fn(&Api) -> Result<i32>) -> Result<Range<u64>> {
+    let mut boots = 0;
+    loop {
+        let pid = pid(api)?;
+        let own = program(api, pid)?;
+        let others = others(api, pid)?;
+        if others.iter().all(|other| own.end <= other.start || other.end <= own.start) {
+            return Ok(own);
+        }
+        boots += 1;
+        ensure!(boots < 4, "others are at {others:x?}, process {pid} at {own:x?}, in the fourth boot");
+        let boot = api.boot_id()?;
+        api.reboot()?;
+        *api = wait_for("the next boot", limits::API, || {
+            let api = running(vm, access)?;
+            ensure!(api.boot_id()? != boot, "still the same boot");
+            Ok(api)
+        })?;
+    }
 }
 
 /// Starting what runs is so already; stopping it is nobody's business.
