@@ -66,7 +66,11 @@ impl Api {
         Self::connect(tcp.peer_addr()?, Some(tcp), Self::settings(talosconfig)?)
     }
 
-    fn settings(talosconfig: &pki::Talosconfig) -> Result<Arc<rustls::ClientConfig>> {
+    /// What a connection with the current context of a talosconfig is made with.
+    ///
+    /// # Errors
+    /// When the file is not usable.
+    pub fn settings(talosconfig: &pki::Talosconfig) -> Result<Arc<rustls::ClientConfig>> {
         let (name, context) = talosconfig.get(None)?;
         let identity = context.identity(name)?;
         let identity = wire::tls::Identity::from_pem(&identity.cert_pem, identity.key_pem.expose())?;

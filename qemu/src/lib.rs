@@ -16,6 +16,7 @@
 pub mod api;
 pub mod bench;
 pub mod cells;
+pub mod coverage;
 pub mod disk;
 pub mod gdb;
 pub mod http;

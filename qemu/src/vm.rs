@@ -292,7 +292,7 @@ pub fn machine_of(board: &str) -> Result<Machine> {
     built().with_context(|| format!("read {}: `cargo xtask build {board}` makes it", path.display()))
 }
 
-fn out_root() -> PathBuf {
+pub(crate) fn out_root() -> PathBuf {
     std::env::var_os("KEELSON_OUT").map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../out"), PathBuf::from)
 }
 

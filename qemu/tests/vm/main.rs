@@ -6,6 +6,7 @@
 mod bad_input;
 mod cells;
 mod changes;
+mod coverage;
 mod dns;
 mod firewall;
 mod fleet;
@@ -45,6 +46,7 @@ fn main() {
     trials.extend(bad_input::trials(tier));
     trials.extend(resources::trials());
     trials.extend(changes::trials());
+    trials.extend(coverage::trials());
     trials.extend(sandbox::trials());
     trials.extend(network::trials());
     trials.extend(sources::trials(tier));
