@@ -36,7 +36,8 @@ pub enum Role {
 }
 
 impl Role {
-    const ALL: [Self; 7] =
+    /// Every role.
+    pub const ALL: [Self; 7] =
         [Self::Admin, Self::Operator, Self::Reader, Self::EtcdBackup, Self::ImageVerifier, Self::MetaWriter, Self::Impersonator];
 
     /// The name in certificates and metadata.

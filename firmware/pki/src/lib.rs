@@ -23,6 +23,7 @@ mod keys;
 mod manual;
 mod request;
 mod secret;
+mod subject;
 mod talosconfig;
 mod text;
 

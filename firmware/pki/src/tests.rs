@@ -86,6 +86,25 @@ fn a_client_carries_its_role_and_is_valid_early() {
 }
 
 #[test]
+fn a_client_may_have_several_roles() {
+    let rsa = Authority::generate_for("rsa", KeyKind::Rsa, YEAR, now()).expect("an authority");
+    let others = [AuthorityKind::Os, AuthorityKind::Etcd].map(|kind| Authority::generate(kind, now()).expect("an authority"));
+    let long = "x".repeat(300);
+    for authority in others.iter().chain([&rsa]) {
+        for wanted in [&["os:reader"][..], &["os:reader", "os:etcd:backup", "os:operator"], &["os:meta:writer", &long]] {
+            let client = authority.issue_client_of(wanted, DAY, now()).expect("a certificate");
+            let leaf = &read_chain(&client.cert_pem).expect("a chain")[0];
+            assert_eq!(
+                (roles(leaf).expect("roles").as_slice(), common_name(leaf).expect("name")),
+                (&wanted.iter().map(|role| (*role).to_owned()).collect::<Vec<_>>()[..], None)
+            );
+            assert_eq!(expires(leaf).expect("end"), now() + DAY);
+            assert!(client_valid(authority, &client, now()) && !client_valid(authority, &client, now() + DAY * 2), "{wanted:?}");
+        }
+    }
+}
+
+#[test]
 fn an_authority_is_read_back_and_keys_must_match() {
     let one = Authority::generate(AuthorityKind::Os, now()).expect("an authority").to_pem().expect("pem");
     let two = Authority::generate(AuthorityKind::Os, now()).expect("an authority").to_pem().expect("pem");
