@@ -38,7 +38,9 @@ const SERVED: &[(&str, &[&str])] = &[
         &[
             "ApplyConfiguration",
             "CPUInfo",
+            "Copy",
             "DiskStats",
+            "DiskUsage",
             "Dmesg",
             "Events",
             "Hostname",

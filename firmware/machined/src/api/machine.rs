@@ -4,12 +4,12 @@ use tonic::{Request, Response, Status};
 use wire::{
     common::Data,
     machine::{
-        ApplyConfigurationRequest, ApplyConfigurationResponse, CpuInfoResponse, DiskStatsResponse, DmesgRequest, Event, EventsRequest,
-        FileInfo, HostnameResponse, ListRequest, LoadAvgResponse, LogsContainersResponse, LogsRequest, MemoryResponse, MetaDeleteRequest,
-        MetaDeleteResponse, MetaWriteRequest, MetaWriteResponse, MountsResponse, NetworkDeviceStatsResponse, ProcessesResponse,
-        ReadRequest, RebootRequest, RebootResponse, ResetRequest, ResetResponse, ServiceListResponse, ServiceRestartRequest,
-        ServiceRestartResponse, ServiceStartRequest, ServiceStartResponse, ServiceStopRequest, ServiceStopResponse, ShutdownRequest,
-        ShutdownResponse, SystemStatResponse, VersionResponse,
+        ApplyConfigurationRequest, ApplyConfigurationResponse, CopyRequest, CpuInfoResponse, DiskStatsResponse, DiskUsageInfo,
+        DiskUsageRequest, DmesgRequest, Event, EventsRequest, FileInfo, HostnameResponse, ListRequest, LoadAvgResponse,
+        LogsContainersResponse, LogsRequest, MemoryResponse, MetaDeleteRequest, MetaDeleteResponse, MetaWriteRequest, MetaWriteResponse,
+        MountsResponse, NetworkDeviceStatsResponse, ProcessesResponse, ReadRequest, RebootRequest, RebootResponse, ResetRequest,
+        ResetResponse, ServiceListResponse, ServiceRestartRequest, ServiceRestartResponse, ServiceStartRequest, ServiceStartResponse,
+        ServiceStopRequest, ServiceStopResponse, ShutdownRequest, ShutdownResponse, SystemStatResponse, VersionResponse,
     },
     server::machine::machine_service_server::MachineService,
 };
@@ -31,6 +31,8 @@ impl Machine {
 
 #[tonic::async_trait]
 impl MachineService for Machine {
+    type CopyStream = Replies<Data>;
+    type DiskUsageStream = Replies<DiskUsageInfo>;
     type DmesgStream = Replies<Data>;
     type EventsStream = Replies<Event>;
     type ListStream = Replies<FileInfo>;
@@ -42,12 +44,20 @@ impl MachineService for Machine {
         config::apply(&self.0, request.into_inner(), roles).await.map(Response::new)
     }
 
+    async fn copy(&self, request: Request<CopyRequest>) -> Answer<Self::CopyStream> {
+        files::copy(&self.0, request.into_inner().root_path).await.map(Response::new)
+    }
+
     async fn cpu_info(&self, _: Request<()>) -> Answer<CpuInfoResponse> {
         self.job(metrics::cpu_info).await
     }
 
     async fn disk_stats(&self, _: Request<()>) -> Answer<DiskStatsResponse> {
         self.job(metrics::disk_stats).await
+    }
+
+    async fn disk_usage(&self, request: Request<DiskUsageRequest>) -> Answer<Self::DiskUsageStream> {
+        files::usage(&self.0, request.into_inner()).await.map(Response::new)
     }
 
     async fn dmesg(&self, request: Request<DmesgRequest>) -> Answer<Self::DmesgStream> {

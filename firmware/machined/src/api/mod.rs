@@ -55,6 +55,9 @@ const DRAIN: Duration = Duration::from_secs(1);
 /// Callers whose credentials are being looked at at the same time.
 const ADMITTING: usize = 32;
 
+/// Copies of files under way at the same time.
+const COPIES: usize = 4;
+
 /// A stream of reply messages.
 type Replies<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
@@ -82,6 +85,8 @@ struct Context {
     applying: Arc<tokio::sync::Mutex<()>>,
     /// Held while META is being changed.
     meta: Arc<tokio::sync::Mutex<()>>,
+    /// Turns of those who copy files, which takes memory for as long as they take what they get.
+    copies: Arc<tokio::sync::Semaphore>,
 }
 
 /// The socket could not be made ready.
@@ -153,7 +158,8 @@ impl Server {
             .buffer_unordered(ADMITTING)
             .filter_map(|admitted| std::future::ready(admitted.transpose()));
         let (blocking, stopping) = (Blocking::default(), stop.child_token());
-        let context = Context { sources: self.sources, blocking, stop: stopping, applying: Arc::default(), meta: Arc::default() };
+        let copies = Arc::new(tokio::sync::Semaphore::new(COPIES));
+        let context = Context { sources: self.sources, blocking, stop: stopping, applying: Arc::default(), meta: Arc::default(), copies };
         let serving = tonic::transport::Server::builder()
             .initial_stream_window_size(WINDOWS.0)
             .initial_connection_window_size(WINDOWS.1)

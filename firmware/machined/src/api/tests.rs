@@ -6,8 +6,8 @@ use tempfile::TempDir;
 use tokio::{sync::mpsc, time::timeout};
 use tonic::{Code, Request, transport::Channel};
 use wire::machine::{
-    ApplyConfigurationRequest, EventsRequest, ListRequest, LogsRequest, MetaDeleteRequest, MetaWriteRequest, ReadRequest, RebootRequest,
-    ResetRequest, ServiceStopRequest, machine_service_client::MachineServiceClient,
+    ApplyConfigurationRequest, CopyRequest, EventsRequest, ListRequest, LogsRequest, MetaDeleteRequest, MetaWriteRequest, ReadRequest,
+    RebootRequest, ResetRequest, ServiceStopRequest, machine_service_client::MachineServiceClient,
 };
 use wire::{
     cosi::{CreateRequest, GetRequest, state_client::StateClient},
@@ -93,6 +93,44 @@ async fn files_are_listed_and_read() {
     let missing = with_role("os:reader", ListRequest { root: "/nowhere".into(), ..ListRequest::default() });
     let status = api.client.list(missing).await.expect_err("missing");
     assert_eq!((status.code(), status.message()), (Code::Unknown, "lstat /nowhere: no such file or directory"));
+}
+
+#[tokio::test]
+async fn copies_end_with_what_they_left_out_and_are_few() {
+    let mut api = start();
+    let folder = tempfile::tempdir().expect("folder");
+    // Nothing that a packer can make shorter, and more than the windows on the way hold.
+    let noise: Vec<u8> = (0..8 << 20_u32).map(|index: u32| (index.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+    std::fs::write(folder.path().join("big"), noise).expect("written");
+    let _listening = std::os::unix::net::UnixListener::bind(folder.path().join("socket")).expect("bound");
+    let root_path = folder.path().display().to_string();
+    let request = |role| with_role(role, CopyRequest { root_path: root_path.clone() });
+    assert_eq!(api.client.copy(request("os:operator")).await.expect_err("refused").code(), Code::PermissionDenied);
+    let mut open = Vec::new();
+    for _ in 0..COPIES {
+        open.push(api.client.copy(request("os:admin")).await.expect("begun").into_inner());
+    }
+    assert_eq!(api.client.copy(request("os:admin")).await.expect_err("too many").code(), Code::ResourceExhausted);
+    let mut stream = open.pop().expect("one");
+    let (mut size, mut told) = (0, String::new());
+    while let Some(data) = timeout(LIMIT, stream.message()).await.expect("in time").expect("data") {
+        assert!(told.is_empty(), "something came behind the end");
+        size += data.bytes.len();
+        told = data.metadata.map(|metadata| metadata.error).unwrap_or_default();
+    }
+    assert!(size > 100_000 && told.ends_with("socket: an archive cannot hold a socket"), "{size} bytes, {told}");
+    // A client that goes makes room for another.
+    drop((open, stream));
+    let again = async {
+        while api.client.copy(request("os:admin")).await.is_err() {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(LIMIT, again).await.expect("a turn in time");
+    for path in ["/nowhere", "relative"] {
+        let status = api.client.copy(with_role("os:admin", CopyRequest { root_path: path.into() })).await.expect_err("refused");
+        assert!(status.code() == Code::Unknown && status.message().contains(path), "{status}");
+    }
 }
 
 #[tokio::test]

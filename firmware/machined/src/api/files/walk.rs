@@ -18,6 +18,8 @@ pub(super) struct Found {
     pub(super) path: PathBuf,
     /// Its path below the root, `.` for a root that is a directory.
     pub(super) relative: PathBuf,
+    /// How many levels below the root it is.
+    pub(super) level: usize,
     /// What it is (links not followed), or the error with the operation that failed.
     pub(super) state: Result<Metadata, (&'static str, io::Error)>,
 }
@@ -60,7 +62,7 @@ impl Iterator for Walk {
                 Err(error) => state = Err(("open", error)),
             }
         }
-        Some(Found { relative: self.relative(&path, &state), path, state })
+        Some(Found { relative: self.relative(&path, &state), path, level, state })
     }
 }
 
