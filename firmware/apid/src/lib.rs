@@ -256,7 +256,6 @@ impl Gateway {
             .max_concurrent_streams(STREAMS)
             .http2_keepalive_interval(Some(KEEPALIVE.0))
             .http2_keepalive_timeout(Some(KEEPALIVE.1))
-            .tcp_nodelay(true)
             .serve_with_incoming_shutdown(self.forward, connections, stop.clone().cancelled_owned());
         let limit = async {
             stop.cancelled().await;

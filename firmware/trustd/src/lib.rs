@@ -209,7 +209,6 @@ impl Signer {
             .http2_keepalive_interval(Some(KEEPALIVE.0))
             .http2_keepalive_timeout(Some(KEEPALIVE.1))
             .timeout(CALL_LIMIT)
-            .tcp_nodelay(true)
             .add_service(security)
             .serve_with_incoming_shutdown(connections, stop.clone().cancelled_owned());
         let limit = async {

@@ -125,6 +125,10 @@ impl<D: Doorman> Acceptor<D> {
                     continue;
                 }
             };
+            // A reply is a few small frames: none of them is to wait until the client has acknowledged the one before.
+            if let Err(error) = stream.set_nodelay(true) {
+                log::debug!(target: daemon, "{address}: TCP_NODELAY: {error}");
+            }
             let places = (Arc::clone(&self.handshakes).try_acquire_owned(), Arc::clone(&self.connections).try_acquire_owned());
             let (Ok(turn), Ok(place)) = places else {
                 log::warn!(target: daemon, "{address}: turned away, there are too many connections");
