@@ -10,6 +10,7 @@ mod coverage;
 mod dns;
 mod firewall;
 mod fleet;
+mod hostile;
 mod network;
 mod node;
 mod params;
@@ -59,6 +60,7 @@ fn main() {
     trials.extend(dns::trials());
     trials.extend(firewall::trials());
     trials.extend(fleet::trials());
+    trials.extend(hostile::trials(tier));
     trials.extend(params::trials());
     libtest_mimic::run(&arguments, trials).exit();
 }
