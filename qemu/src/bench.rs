@@ -4,6 +4,8 @@
 //! line; nothing that boots this kernel can be faster. Floor and node take turns, so that a busy host slows both.
 //! Memory is read a minute after boot, from `smaps_rollup` and the control groups, through the API.
 
+mod api;
+
 use std::{
     collections::BTreeMap,
     fs, thread,
@@ -13,6 +15,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use serde::Serialize;
 
+pub use self::api::{ApiRow, ApiTurn, NodeReport, NodeRow, api, ticks};
 use crate::{
     Api, Arch, Machine, Serial, TestVm,
     api::wait_for,

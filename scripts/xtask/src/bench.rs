@@ -1,5 +1,7 @@
 //! `bench`: measured figures, the floor and ours in the same run.
 
+mod api;
+
 use anyhow::Result;
 use imager::Profile;
 use qemu::Arch;
@@ -9,9 +11,9 @@ use crate::{check::cargo, command::output, image};
 /// What to measure.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// Which figures: `boot` (time, memory, sizes), `serial` (what a port that nobody reads costs) or `state` (the resource
-    /// state on this machine: writes, watches, memory).
-    #[arg(value_parser = ["boot", "serial", "state"])]
+    /// Which figures: `boot` (time, memory, sizes), `serial` (what a port that nobody reads costs), `state` (the resource
+    /// state on this machine: writes, watches, memory) or `api` (what apid costs, on this machine or with --vm).
+    #[arg(value_parser = ["api", "boot", "serial", "state"])]
     pub name: String,
     /// Only this architecture [default: both].
     #[arg(long)]
@@ -22,6 +24,9 @@ pub struct Arguments {
     /// `boot` without the way through firmware.
     #[arg(long)]
     pub fast_only: bool,
+    /// `api` on booted boards instead of this machine.
+    #[arg(long)]
+    pub vm: bool,
     /// One JSON object on standard output instead of a table.
     #[arg(long)]
     pub json: bool,
@@ -35,6 +40,9 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     if arguments.name == "state" {
         return state(arguments.json);
     }
+    if arguments.name == "api" && !arguments.vm {
+        return api::host(arguments);
+    }
     let arches: Vec<Arch> = arguments.arch.map_or(Arch::ALL.to_vec(), |arch| vec![arch]);
     for arch in &arches {
         let board = image::Arguments::of(arch.board(), Profile::Release);
@@ -43,8 +51,10 @@ pub fn run(arguments: &Arguments) -> Result<()> {
             image::floor(&board)?;
         }
     }
-    if arguments.name == "serial" {
-        return serial(arguments, &arches);
+    match arguments.name.as_str() {
+        "serial" => return serial(arguments, &arches),
+        "api" => return api::vm(arguments, &arches),
+        _ => {}
     }
     let report = qemu::bench::boot(&arches, arguments.repetitions, arguments.fast_only, &|line| eprintln!("{line}"))?;
     if arguments.json {
