@@ -5,6 +5,10 @@ use std::{collections::BTreeMap, time::Instant};
 
 use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
+use wire::{
+    cosi::{Event, WatchRequest},
+    machine::MetaWriteRequest,
+};
 
 use crate::{Api, Arch, Machine, node::configured};
 
@@ -112,6 +116,11 @@ const FILE: (&str, usize) = ("/usr/bin/keelson", 100 << 20);
 /// The kernel's clock, ticks a second: the same on both boards.
 const CLOCK: f64 = 100.0;
 
+/// Watchers, on one connection, and changes of a measurement. Each is seen by all before the next one is made.
+const WATCH: (usize, usize) = (50, 30);
+/// What is changed: a META key that nothing else uses.
+const KEY: u32 = 0xc1;
+
 /// Measures nodes.
 ///
 /// # Errors
@@ -121,38 +130,66 @@ pub fn api(arches: &[Arch], repetitions: usize, say: &dyn Fn(&str)) -> Result<No
     let mut boards = BTreeMap::new();
     for &arch in arches {
         let (_vm, api, _) = configured(Machine::new(arch))?;
-        let mut turns: [Vec<NodeRow>; 2] = [Vec::new(), Vec::new()];
+        let mut turns: [Vec<NodeRow>; 3] = [Vec::new(), Vec::new(), Vec::new()];
         for turn in 1..=repetitions {
-            turns[0].push(measure(&api, "Version", CALLS, || api.version().map(drop))?);
-            let mut read = 0;
-            let start = node_ticks(&api)?;
-            let begun = Instant::now();
-            while read < FILE.1 {
-                read += api.read(FILE.0)?.len();
+            for (what, rows) in [version, read, watch].into_iter().zip(&mut turns) {
+                let row = what(&api)?;
+                say(&format!("{arch} {turn}/{repetitions} {}: {:.2} a second", row.call, row.per_s));
+                rows.push(row);
             }
-            turns[1].push(row(&api, "Read of 100 MiB", 1, begun, start)?);
-            say(&format!("{arch} {turn}/{repetitions}: {:.0} Version calls a second", turns[0].last().map_or(0.0, |row| row.per_s)));
         }
         boards.insert(arch.board().to_owned(), turns.into_iter().filter_map(|rows| median(&rows)).collect());
     }
     Ok(NodeReport { boards })
 }
 
-fn measure(api: &Api, call: &'static str, count: usize, work: impl Fn() -> Result<()>) -> Result<NodeRow> {
-    let start = node_ticks(api)?;
-    let begun = Instant::now();
-    for _ in 0..count {
-        work()?;
-    }
-    row(api, call, count, begun, start)
+fn version(api: &Api) -> Result<NodeRow> {
+    measure(api, "Version", CALLS as f64, || (0..CALLS).try_for_each(|_| api.version().map(drop)))
 }
 
-fn row(api: &Api, call: &'static str, count: usize, begun: Instant, start: [u64; 2]) -> Result<NodeRow> {
-    let seconds = begun.elapsed().as_secs_f64();
-    let end = node_ticks(api)?;
-    let micros = |at: usize| end[at].saturating_sub(start[at]) as f64 / CLOCK * 1e6 / count as f64;
+fn read(api: &Api) -> Result<NodeRow> {
+    let length = api.read(FILE.0)?.len();
+    let times = FILE.1.div_ceil(length.max(1));
+    let count = (times * length) as f64 / FILE.1 as f64;
+    measure(api, "Read of 100 MiB", count, || (0..times).try_for_each(|_| Ok(api.read(FILE.0).map(drop)?)))
+}
+
+/// The change itself is a write to the disk, which is machined's.
+fn watch(api: &Api) -> Result<NodeRow> {
+    let mut watches = Vec::new();
+    for _ in 0..WATCH.0 {
+        let (namespace, r#type) = ("runtime".to_owned(), "MetaKeys.runtime.talos.dev".to_owned());
+        let request = WatchRequest { namespace, r#type, id: None, options: None, api_version: 1 };
+        let mut watch = api.call(api.state().watch(request))?;
+        api.next(&mut watch).context("the beginning of a watch")?;
+        watches.push(watch);
+    }
+    measure(api, "change seen by 50 watchers", WATCH.1 as f64, || {
+        for round in 0..WATCH.1 {
+            let word = format!("round-{round}");
+            api.call(api.machine().meta_write(MetaWriteRequest { key: KEY, value: word.clone().into_bytes() }))?;
+            for watch in &mut watches {
+                while !api.next(watch)?.event.iter().any(|event| says(event, &word)) {}
+            }
+        }
+        Ok(())
+    })
+}
+
+fn says(event: &Event, word: &str) -> bool {
+    let spec = event.resource.as_ref().and_then(|resource| resource.spec.as_ref());
+    spec.is_some_and(|spec| spec.yaml_spec.lines().any(|line| line.ends_with(word)))
+}
+
+fn measure(api: &Api, call: &'static str, count: f64, work: impl FnOnce() -> Result<()>) -> Result<NodeRow> {
+    let before = node_ticks(api)?;
+    let start = Instant::now();
+    work()?;
+    let seconds = start.elapsed().as_secs_f64();
+    let after = node_ticks(api)?;
+    let micros = |at: usize| after[at].saturating_sub(before[at]) as f64 / CLOCK * 1e6 / count;
     let (machined_cpu_us, apid_cpu_us) = (micros(0), micros(1));
-    Ok(NodeRow { call, per_s: count as f64 / seconds, machined_cpu_us, apid_cpu_us, added_ratio: apid_cpu_us / machined_cpu_us })
+    Ok(NodeRow { call, per_s: count / seconds, machined_cpu_us, apid_cpu_us, added_ratio: apid_cpu_us / machined_cpu_us })
 }
 
 fn median(rows: &[NodeRow]) -> Option<NodeRow> {

@@ -55,11 +55,11 @@ pub fn vm(arguments: &Arguments, arches: &[Arch]) -> Result<()> {
         println!("{}", serde_json::to_string_pretty(&report)?);
         return Ok(());
     }
-    println!("{:<14} {:<17} {:>9} {:>12} {:>9} {:>6}", "", "a second", "ours/s", "machined us", "apid us", "added");
+    println!("{:<14} {:<27} {:>9} {:>12} {:>9} {:>6}", "", "a second", "ours/s", "machined us", "apid us", "added");
     for (name, rows) in &report.boards {
         for row in rows {
             let (machined, apid) = (row.machined_cpu_us, row.apid_cpu_us);
-            println!("{name:<14} {:<17} {:>9.1} {machined:>12.0} {apid:>9.0} {:>6.2}", row.call, row.per_s, row.added_ratio);
+            println!("{name:<14} {:<27} {:>9.1} {machined:>12.0} {apid:>9.0} {:>6.2}", row.call, row.per_s, row.added_ratio);
         }
     }
     Ok(())
