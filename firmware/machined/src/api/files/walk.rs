@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Deeper than any sane tree; a walk goes no further down.
+/// Deeper than any sane tree; a walk goes no further down, and says so if it was to.
 const MAX_DEPTH: usize = 255;
 /// Entries of one directory that are looked at; more are an error of that directory.
 const MAX_ENTRIES: usize = 100_000;
@@ -30,6 +30,8 @@ pub(super) struct Walk {
     root: PathBuf,
     /// How many levels below the root are shown.
     depth: usize,
+    /// More of them were asked for.
+    cut: bool,
     /// What is to be looked at, the next one last.
     pending: Vec<(PathBuf, usize)>,
 }
@@ -38,7 +40,7 @@ impl Walk {
     /// Starts at `root`, which must exist; a root that is a symbolic link is followed.
     pub(super) fn new(root: &Path, depth: usize) -> io::Result<Self> {
         let root = if root.symlink_metadata()?.is_symlink() { root.canonicalize()? } else { root.to_owned() };
-        Ok(Self { pending: vec![(root.clone(), 0)], root, depth: depth.min(MAX_DEPTH) })
+        Ok(Self { pending: vec![(root.clone(), 0)], root, depth: depth.min(MAX_DEPTH), cut: depth > MAX_DEPTH })
     }
 
     fn relative(&self, path: &Path, state: &Result<Metadata, (&'static str, io::Error)>) -> PathBuf {
@@ -61,6 +63,8 @@ impl Iterator for Walk {
                 Ok(names) => self.pending.extend(names.into_iter().map(|child| (child, level + 1))),
                 Err(error) => state = Err(("open", error)),
             }
+        } else if state.as_ref().is_ok_and(Metadata::is_dir) && self.cut {
+            state = Err(("open", io::Error::other(format!("it is {MAX_DEPTH} levels down, where the walk ends"))));
         }
         Some(Found { relative: self.relative(&path, &state), path, level, state })
     }
@@ -112,5 +116,13 @@ mod tests {
         check("link", 1, &[".", "c", "x"]);
         check("a", 1, &["a"]);
         assert!(Walk::new(Path::new("/nowhere/at/all"), 1).is_err());
+    }
+
+    #[test]
+    fn a_tree_too_deep_is_no_end_in_silence() {
+        let root = tempfile::tempdir().expect("folder");
+        fs::create_dir_all(root.path().join("d/".repeat(MAX_DEPTH + 1))).expect("folders");
+        let errors = |depth| Walk::new(root.path(), depth).expect("exists").filter(|found| found.state.is_err()).count();
+        assert_eq!((errors(usize::MAX), errors(MAX_DEPTH), errors(2)), (1, 0, 0));
     }
 }
