@@ -52,6 +52,7 @@ const SERVED: &[(&str, &[&str])] = &[
             "MetaDelete",
             "MetaWrite",
             "Mounts",
+            "Netstat",
             "NetworkDeviceStats",
             "Processes",
             "Read",

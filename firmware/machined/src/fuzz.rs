@@ -10,7 +10,7 @@ use rtnetlink::{
 };
 
 use crate::{
-    api::metrics,
+    api::{metrics, netstat},
     net::{
         dhcp, dhcp6, kernel, memory,
         model::Lease,
@@ -41,6 +41,13 @@ pub fn remembered(text: &str) -> Option<Ipv4Addr> {
 #[must_use]
 pub fn proc(text: &str) -> String {
     metrics::all_of(text)
+}
+
+/// Sockets in a table of /proc/net, whichever protocol it is of: local and remote end.
+#[must_use]
+pub fn sockets(text: &str) -> Vec<[(String, u32); 2]> {
+    let records = netstat::parse_all(text).into_iter();
+    records.map(|record| [(record.localip, record.localport), (record.remoteip, record.remoteport)]).collect()
 }
 
 /// A WireGuard tunnel in the kernel's answer to a request.

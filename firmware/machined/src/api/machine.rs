@@ -7,14 +7,15 @@ use wire::{
         ApplyConfigurationRequest, ApplyConfigurationResponse, CopyRequest, CpuInfoResponse, DiskStatsResponse, DiskUsageInfo,
         DiskUsageRequest, DmesgRequest, Event, EventsRequest, FileInfo, HostnameResponse, ListRequest, LoadAvgResponse,
         LogsContainersResponse, LogsRequest, MemoryResponse, MetaDeleteRequest, MetaDeleteResponse, MetaWriteRequest, MetaWriteResponse,
-        MountsResponse, NetworkDeviceStatsResponse, ProcessesResponse, ReadRequest, RebootRequest, RebootResponse, ResetRequest,
-        ResetResponse, ServiceListResponse, ServiceRestartRequest, ServiceRestartResponse, ServiceStartRequest, ServiceStartResponse,
-        ServiceStopRequest, ServiceStopResponse, ShutdownRequest, ShutdownResponse, SystemStatResponse, VersionResponse,
+        MountsResponse, NetstatRequest, NetstatResponse, NetworkDeviceStatsResponse, ProcessesResponse, ReadRequest, RebootRequest,
+        RebootResponse, ResetRequest, ResetResponse, ServiceListResponse, ServiceRestartRequest, ServiceRestartResponse,
+        ServiceStartRequest, ServiceStartResponse, ServiceStopRequest, ServiceStopResponse, ShutdownRequest, ShutdownResponse,
+        SystemStatResponse, VersionResponse,
     },
     server::machine::machine_service_server::MachineService,
 };
 
-use super::{Context, Replies, config, dmesg, files, meta, metrics, power, reset, roles::Roles, services, streams, system};
+use super::{Context, Replies, config, dmesg, files, meta, metrics, netstat, power, reset, roles::Roles, services, streams, system};
 
 type Answer<T> = Result<Response<T>, Status>;
 
@@ -102,6 +103,10 @@ impl MachineService for Machine {
 
     async fn mounts(&self, _: Request<()>) -> Answer<MountsResponse> {
         self.job(metrics::mounts).await
+    }
+
+    async fn netstat(&self, request: Request<NetstatRequest>) -> Answer<NetstatResponse> {
+        self.job(move || netstat::netstat(request.get_ref())).await
     }
 
     async fn network_device_stats(&self, _: Request<()>) -> Answer<NetworkDeviceStatsResponse> {

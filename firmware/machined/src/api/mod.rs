@@ -3,7 +3,7 @@
 //! - [`Server`]: binds the socket, admits callers by their credentials, serves until told to stop;
 //! - [`gate`]: roles before anything else, by the table in [`roles`];
 //! - [`machine`], [`storage`], [`mod@time`]: the handlers, thin: conversion and a call;
-//! - `system`, `services`, `power`, `reset`, `meta`, `config`, `streams`, `files`, `metrics`, `disks`: what they call.
+//! - `system`, `services`, `power`, `reset`, `meta`, `config`, `streams`, `files`, `metrics`, `netstat`, `disks`: what they call.
 //!
 //! Methods without a handler answer `Unimplemented` with their name. Absent on purpose: TLS and routing (apid's).
 
@@ -18,6 +18,7 @@ mod inspect;
 mod machine;
 mod meta;
 pub(crate) mod metrics;
+pub(crate) mod netstat;
 mod power;
 mod reset;
 mod roles;

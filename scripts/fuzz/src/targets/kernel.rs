@@ -160,6 +160,55 @@ pub const PROC: Target = Target {
     ..Target::PLAIN
 };
 
+/// Tables of sockets.
+pub const SOCKETS: Target = Target {
+    name: "sockets",
+    bytes: "a table of sockets in /proc/net",
+    from: "the kernel; addresses and ports in it from whoever connects",
+    property: "both ends come out as they went in; lines of another shape are passed over",
+    memory: 32 * MIB,
+    words: || {
+        words(&[
+            "   0: 0100007F:C350 00000000:0000 0A 00000000:00000000 00:00000000 00000000    50        0 20537 1 0000000000000000 100 0 0 10 0\n",
+            "00000000000000000000000000000000:C350 ",
+            "0000000000000000FFFF0000",
+            " 07 ",
+            " -1 ",
+            ":",
+            "\n",
+        ])
+    },
+    seeds: || {
+        seeds(&[
+            "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n   0: 0100007F:C350 0F02000A:01BB 01 \
+             00000001:0000000A 02:00001234 00000002 50 0 20537 1 0000000000000000 100 0 0 10 0\n",
+            "  1: 000080FE00000000FF005450123456FE:003A 00000000000000000000000000000000:0000 07 0:0 00:0 0 0 -1 5 2 0 0\n",
+        ])
+    },
+    check: |input| {
+        let text = text(input);
+        assert!(machined::fuzz::sockets(&text).len() <= 8 * text.lines().count());
+        // As the kernel writes it, for IPv6 and for IPv4: words in the machine's order.
+        let Some((bytes, _)) = input.split_first_chunk::<20>() else { return };
+        let words: Vec<String> =
+            bytes.chunks_exact(4).map(|word| format!("{:08X}", u32::from_ne_bytes([word[0], word[1], word[2], word[3]]))).collect();
+        let port = u32::from(bytes[16]) << 8 | u32::from(bytes[17]);
+        let (six, four) = (<[u8; 16]>::try_from(&bytes[..16]).expect("16 bytes"), [bytes[0], bytes[1], bytes[2], bytes[3]]);
+        for (written, address) in [
+            (words[..4].concat(), std::net::Ipv6Addr::from(six).to_string()),
+            (words[0].clone(), std::net::Ipv4Addr::from(four).to_string()),
+        ] {
+            let line = format!("0: {written}:{port:04X} {written}:0000 0A 0:0 0:0 0 0 0 1 1 0\n");
+            let expect = [(address.clone(), port), (address, 0)];
+            assert!(
+                machined::fuzz::sockets(&line).iter().all(|ends| *ends == expect) && !machined::fuzz::sockets(&line).is_empty(),
+                "{line}"
+            );
+        }
+    },
+    ..Target::PLAIN
+};
+
 /// Records of the kernel log, and what it says of devices.
 pub const LOG_RECORD: Target = Target {
     name: "kernel-log",

@@ -42,6 +42,7 @@ pub static ALL: &[Target] = &[
     kernel::COMMAND_LINE,
     kernel::VERITY,
     kernel::PROC,
+    kernel::SOCKETS,
     kernel::LOG_RECORD,
     kernel::MODULES,
     kernel::DEVICE_MAPPER,
