@@ -37,6 +37,7 @@ const SERVED: &[(&str, &[&str])] = &[
         "machine.MachineService",
         &[
             "ApplyConfiguration",
+            "CPUFreqStats",
             "CPUInfo",
             "Copy",
             "DiskStats",
@@ -67,6 +68,7 @@ const SERVED: &[(&str, &[&str])] = &[
             "Version",
         ],
     ),
+    ("machine.StorageService", &["Statfs"]),
     ("cosi.resource.State", &["Get", "List", "Watch"]),
     ("inspect.InspectService", &["ControllerRuntimeDependencies"]),
     ("storage.StorageService", &["Disks"]),

@@ -11,8 +11,10 @@ use http::{Request, Response};
 use tonic::{Status, body::Body};
 use tower::Service;
 use wire::server::{
-    cosi::state_server::StateServer, inspect::inspect_service_server::InspectServiceServer,
-    machine::machine_service_server::MachineServiceServer, storage::storage_service_server::StorageServiceServer,
+    cosi::state_server::StateServer,
+    inspect::inspect_service_server::InspectServiceServer,
+    machine::{machine_service_server::MachineServiceServer, storage_service_server::StorageServiceServer as VolumesServer},
+    storage::storage_service_server::StorageServiceServer,
     time::time_service_server::TimeServiceServer,
 };
 
@@ -21,6 +23,7 @@ use super::{
     inspect::Inspect,
     machine::Machine,
     roles::{Roles, required},
+    statfs::Volumes,
     storage::Storage,
     time::Time,
 };
@@ -97,6 +100,9 @@ impl Service<Request<Body>> for Gate {
                     path if path.starts_with(STATE) => Box::pin(resources(self.context.clone(), request)),
                     path if path.starts_with("/inspect.") => {
                         Box::pin(InspectServiceServer::new(Inspect(self.context.clone())).call(request))
+                    }
+                    path if path.starts_with("/machine.StorageService/") => {
+                        Box::pin(VolumesServer::new(Volumes(self.context.clone())).call(request))
                     }
                     path if path.starts_with("/storage.") => self.storage.call(request),
                     path if path.starts_with("/time.") => Box::pin(TimeServiceServer::new(Time(self.context.clone())).call(request)),

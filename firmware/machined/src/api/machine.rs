@@ -4,8 +4,8 @@ use tonic::{Request, Response, Status};
 use wire::{
     common::Data,
     machine::{
-        ApplyConfigurationRequest, ApplyConfigurationResponse, CopyRequest, CpuInfoResponse, DiskStatsResponse, DiskUsageInfo,
-        DiskUsageRequest, DmesgRequest, Event, EventsRequest, FileInfo, HostnameResponse, ListRequest, LoadAvgResponse,
+        ApplyConfigurationRequest, ApplyConfigurationResponse, CopyRequest, CpuFreqStatsResponse, CpuInfoResponse, DiskStatsResponse,
+        DiskUsageInfo, DiskUsageRequest, DmesgRequest, Event, EventsRequest, FileInfo, HostnameResponse, ListRequest, LoadAvgResponse,
         LogsContainersResponse, LogsRequest, MemoryResponse, MetaDeleteRequest, MetaDeleteResponse, MetaWriteRequest, MetaWriteResponse,
         MountsResponse, NetstatRequest, NetstatResponse, NetworkDeviceStatsResponse, ProcessesResponse, ReadRequest, RebootRequest,
         RebootResponse, ResetRequest, ResetResponse, ServiceListResponse, ServiceRestartRequest, ServiceRestartResponse,
@@ -47,6 +47,10 @@ impl MachineService for Machine {
 
     async fn copy(&self, request: Request<CopyRequest>) -> Answer<Self::CopyStream> {
         files::copy(&self.0, request.into_inner().root_path).await.map(Response::new)
+    }
+
+    async fn cpu_freq_stats(&self, _: Request<()>) -> Answer<CpuFreqStatsResponse> {
+        self.job(metrics::cpu_freq_stats).await
     }
 
     async fn cpu_info(&self, _: Request<()>) -> Answer<CpuInfoResponse> {

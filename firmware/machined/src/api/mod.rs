@@ -2,7 +2,7 @@
 //!
 //! - [`Server`]: binds the socket, admits callers by their credentials, serves until told to stop;
 //! - [`gate`]: roles before anything else, by the table in [`roles`];
-//! - [`machine`], [`storage`], [`mod@time`]: the handlers, thin: conversion and a call;
+//! - [`machine`], [`storage`], [`statfs`], [`mod@time`]: the handlers, thin: conversion and a call;
 //! - `system`, `services`, `power`, `reset`, `meta`, `config`, `streams`, `files`, `metrics`, `netstat`, `disks`: what they call.
 //!
 //! Methods without a handler answer `Unimplemented` with their name. Absent on purpose: TLS and routing (apid's).
@@ -23,6 +23,7 @@ mod power;
 mod reset;
 mod roles;
 mod services;
+mod statfs;
 mod storage;
 mod streams;
 mod system;

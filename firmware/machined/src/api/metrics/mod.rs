@@ -2,6 +2,7 @@
 
 mod cpu;
 mod disks;
+mod frequency;
 mod memory;
 mod mounts;
 mod network;
@@ -12,6 +13,7 @@ use tonic::Status;
 
 pub(super) use cpu::{cpu_info, load_avg};
 pub(super) use disks::disk_stats;
+pub(super) use frequency::cpu_freq_stats;
 pub(super) use memory::memory;
 pub(super) use mounts::mounts;
 pub(super) use network::network_stats;
