@@ -4,18 +4,21 @@ use tonic::{Request, Response, Status};
 use wire::{
     common::Data,
     machine::{
-        ApplyConfigurationRequest, ApplyConfigurationResponse, CopyRequest, CpuFreqStatsResponse, CpuInfoResponse, DiskStatsResponse,
-        DiskUsageInfo, DiskUsageRequest, DmesgRequest, Event, EventsRequest, FileInfo, HostnameResponse, ListRequest, LoadAvgResponse,
-        LogsContainersResponse, LogsRequest, MemoryResponse, MetaDeleteRequest, MetaDeleteResponse, MetaWriteRequest, MetaWriteResponse,
-        MountsResponse, NetstatRequest, NetstatResponse, NetworkDeviceStatsResponse, ProcessesResponse, ReadRequest, RebootRequest,
-        RebootResponse, ResetRequest, ResetResponse, ServiceListResponse, ServiceRestartRequest, ServiceRestartResponse,
-        ServiceStartRequest, ServiceStartResponse, ServiceStopRequest, ServiceStopResponse, ShutdownRequest, ShutdownResponse,
+        ApplyConfigurationRequest, ApplyConfigurationResponse, ContainersRequest, ContainersResponse, CopyRequest, CpuFreqStatsResponse,
+        CpuInfoResponse, DiskStatsResponse, DiskUsageInfo, DiskUsageRequest, DmesgRequest, Event, EventsRequest, FileInfo,
+        HostnameResponse, ListRequest, LoadAvgResponse, LogsContainersResponse, LogsRequest, MemoryResponse, MetaDeleteRequest,
+        MetaDeleteResponse, MetaWriteRequest, MetaWriteResponse, MountsResponse, NetstatRequest, NetstatResponse,
+        NetworkDeviceStatsResponse, ProcessesResponse, ReadRequest, RebootRequest, RebootResponse, ResetRequest, ResetResponse,
+        RestartRequest, RestartResponse, ServiceListResponse, ServiceRestartRequest, ServiceRestartResponse, ServiceStartRequest,
+        ServiceStartResponse, ServiceStopRequest, ServiceStopResponse, ShutdownRequest, ShutdownResponse, StatsRequest, StatsResponse,
         SystemStatResponse, VersionResponse,
     },
     server::machine::machine_service_server::MachineService,
 };
 
-use super::{Context, Replies, config, dmesg, files, meta, metrics, netstat, power, reset, roles::Roles, services, streams, system};
+use super::{
+    Context, Replies, config, containers, dmesg, files, meta, metrics, netstat, power, reset, roles::Roles, services, streams, system,
+};
 
 type Answer<T> = Result<Response<T>, Status>;
 
@@ -43,6 +46,10 @@ impl MachineService for Machine {
     async fn apply_configuration(&self, request: Request<ApplyConfigurationRequest>) -> Answer<ApplyConfigurationResponse> {
         let roles = request.extensions().get::<Roles>().copied().unwrap_or_default();
         config::apply(&self.0, request.into_inner(), roles).await.map(Response::new)
+    }
+
+    async fn containers(&self, request: Request<ContainersRequest>) -> Answer<ContainersResponse> {
+        containers::containers(&self.0, request.into_inner()).await.map(Response::new)
     }
 
     async fn copy(&self, request: Request<CopyRequest>) -> Answer<Self::CopyStream> {
@@ -133,6 +140,10 @@ impl MachineService for Machine {
         reset::reset(&self.0, request.into_inner()).await.map(Response::new)
     }
 
+    async fn restart(&self, request: Request<RestartRequest>) -> Answer<RestartResponse> {
+        containers::restart(&self.0, request.into_inner()).await.map(Response::new)
+    }
+
     async fn service_list(&self, _: Request<()>) -> Answer<ServiceListResponse> {
         Ok(Response::new(services::list(&self.0.sources)))
     }
@@ -151,6 +162,10 @@ impl MachineService for Machine {
 
     async fn shutdown(&self, request: Request<ShutdownRequest>) -> Answer<ShutdownResponse> {
         power::shutdown(&self.0.sources, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn stats(&self, request: Request<StatsRequest>) -> Answer<StatsResponse> {
+        containers::stats(&self.0, request.into_inner()).await.map(Response::new)
     }
 
     async fn system_stat(&self, _: Request<()>) -> Answer<SystemStatResponse> {

@@ -3,13 +3,14 @@
 //! - [`Server`]: binds the socket, admits callers by their credentials, serves until told to stop;
 //! - [`gate`]: roles before anything else, by the table in [`roles`];
 //! - [`machine`], [`storage`], [`statfs`], [`mod@time`]: the handlers, thin: conversion and a call;
-//! - `system`, `services`, `power`, `reset`, `meta`, `config`, `streams`, `files`, `metrics`, `netstat`, `disks`: what they call.
+//! - `system`, `services`, `power`, `reset`, `meta`, `config`, `streams`, `files`, `metrics`, `netstat`, `containers`, `disks`: what they call.
 //!
 //! Methods without a handler answer `Unimplemented` with their name. Absent on purpose: TLS and routing (apid's).
 
 mod admission;
 mod blocking;
 mod config;
+mod containers;
 mod disks;
 mod dmesg;
 mod files;

@@ -49,7 +49,7 @@ pub(super) async fn restart(sources: &Sources, id: &str) -> Result<ServiceRestar
 }
 
 /// Bounded by what the supervisor grants a service to stop.
-async fn ask(sources: &Sources, operation: Operation, id: &str) -> Result<(), Status> {
+pub(super) async fn ask(sources: &Sources, operation: Operation, id: &str) -> Result<(), Status> {
     let actor = Uuid::new_v4().to_string();
     log::info!(target: "api", "{operation} of service {id:?} asked for over the API (actor {actor})");
     sources.services.ask(operation, id, &actor).await.map_err(|error| {

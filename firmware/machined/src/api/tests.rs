@@ -6,8 +6,10 @@ use tempfile::TempDir;
 use tokio::{sync::mpsc, time::timeout};
 use tonic::{Code, Request, transport::Channel};
 use wire::machine::{
-    ApplyConfigurationRequest, CopyRequest, EventsRequest, ListRequest, LogsRequest, MetaDeleteRequest, MetaWriteRequest, ReadRequest,
-    RebootRequest, ResetRequest, ServiceStopRequest, machine_service_client::MachineServiceClient,
+    ApplyConfigurationRequest, ContainersRequest, CopyRequest, DiskUsageRequest, EventsRequest, ListRequest, LogsRequest,
+    MetaDeleteRequest, MetaWriteRequest, NetstatRequest, ReadRequest, RebootRequest, ResetRequest, RestartRequest, ServiceStopRequest,
+    StatsRequest, StorageServiceStatfsRequest, machine_service_client::MachineServiceClient,
+    storage_service_client::StorageServiceClient as VolumesClient,
 };
 use wire::{
     cosi::{CreateRequest, GetRequest, state_client::StateClient},
@@ -130,6 +132,37 @@ async fn copies_end_with_what_they_left_out_and_are_few() {
     for path in ["/nowhere", "relative"] {
         let status = api.client.copy(with_role("os:admin", CopyRequest { root_path: path.into() })).await.expect_err("refused");
         assert!(status.code() == Code::Unknown && status.message().contains(path), "{status}");
+    }
+}
+
+#[tokio::test]
+async fn readers_may_look_at_sizes_sockets_and_containers() {
+    let mut api = start();
+    let paths = vec!["/proc/version".to_owned(), "/nowhere".to_owned()];
+    let request = with_role("os:reader", DiskUsageRequest { paths, ..DiskUsageRequest::default() });
+    let mut stream = api.client.disk_usage(request).await.expect("begun").into_inner();
+    let mut errors = Vec::new();
+    while let Some(info) = stream.message().await.expect("told") {
+        errors.push(info.error);
+    }
+    assert_eq!(errors, ["", "lstat /nowhere: no such file or directory"]);
+    let netstat = api.client.netstat(with_role("os:reader", NetstatRequest::default())).await.expect("answered").into_inner();
+    assert_eq!(netstat.messages.len(), 1);
+    let frequencies = api.client.cpu_freq_stats(with_role("os:reader", ())).await.expect("answered").into_inner();
+    assert!(!frequencies.messages[0].cpu_freq_stats.is_empty());
+    let mut volumes = VolumesClient::new(api.channel.clone());
+    let statfs = |role| with_role(role, StorageServiceStatfsRequest { path: "/".into() });
+    assert!(volumes.statfs(statfs("os:reader")).await.expect("answered").into_inner().size > 0);
+    assert_eq!(volumes.statfs(statfs("os:meta:writer")).await.expect_err("refused").code(), Code::PermissionDenied);
+    let (namespace, driver) = ("k8s.io".to_owned(), 1);
+    let request = ContainersRequest { namespace: namespace.clone(), driver };
+    let containers = api.client.containers(with_role("os:reader", request)).await.expect("answered").into_inner();
+    assert_eq!((containers.messages.len(), containers.messages[0].containers.len()), (1, 0));
+    let stats = api.client.stats(with_role("os:reader", StatsRequest { namespace: namespace.clone(), driver })).await.expect("answered");
+    assert_eq!(stats.into_inner().messages.len(), 1);
+    let restart = RestartRequest { namespace, id: "a".into(), driver };
+    for (role, wanted) in [("os:reader", Code::PermissionDenied), ("os:operator", Code::NotFound)] {
+        assert_eq!(api.client.restart(with_role(role, restart.clone())).await.expect_err("refused").code(), wanted, "{role}");
     }
 }
 
