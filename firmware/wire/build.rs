@@ -74,7 +74,7 @@ const SERVED: &[(&str, &[&str])] = &[
     ("machine.StorageService", &["Statfs"]),
     ("cosi.resource.State", &["Get", "List", "Watch"]),
     ("inspect.InspectService", &["ControllerRuntimeDependencies"]),
-    ("storage.StorageService", &["Disks"]),
+    ("storage.StorageService", &["BlockDeviceWipe", "Disks"]),
     ("time.TimeService", &["Time", "TimeCheck"]),
 ];
 

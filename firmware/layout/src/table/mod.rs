@@ -63,6 +63,9 @@ pub enum TableError {
     /// Number outside 1 to 128, or taken.
     #[error("partition number {0} is taken or not within 1 to 128")]
     Number(u32),
+    /// No partition of that number.
+    #[error("there is no partition {0}")]
+    Absent(u32),
     /// Name longer than 36 UTF-16 units.
     #[error("partition name {0:?} is too long")]
     Name(String),
@@ -145,6 +148,14 @@ impl Table {
         }
         self.entries.insert(number, entry);
         Ok(())
+    }
+
+    /// Takes a partition out.
+    ///
+    /// # Errors
+    /// [`TableError::Absent`] when there is none of that number.
+    pub fn remove(&mut self, number: u32) -> Result<Entry, TableError> {
+        self.entries.remove(&number).ok_or(TableError::Absent(number))
     }
 
     /// Sector size of the disk.

@@ -3,7 +3,7 @@
 //! - [`Server`]: binds the socket, admits callers by their credentials, serves until told to stop;
 //! - [`gate`]: roles before anything else, by the table in [`roles`];
 //! - [`machine`], [`storage`], [`statfs`], [`mod@time`]: the handlers, thin: conversion and a call;
-//! - `system`, `services`, `power`, `reset`, `meta`, `config`, `streams`, `files`, `metrics`, `netstat`, `containers`, `disks`: what they call.
+//! - `system`, `services`, `power`, `reset`, `meta`, `config`, `streams`, `files`, `metrics`, `netstat`, `containers`, `disks`, `wipe`: what they call.
 //!
 //! Methods without a handler answer `Unimplemented` with their name. Absent on purpose: TLS and routing (apid's).
 
@@ -29,6 +29,7 @@ mod storage;
 mod streams;
 mod system;
 mod time;
+mod wipe;
 
 use std::{
     fs::Permissions,

@@ -14,6 +14,7 @@ use wire::machine::{
 use wire::{
     cosi::{CreateRequest, GetRequest, state_client::StateClient},
     inspect::inspect_service_client::InspectServiceClient,
+    storage::{BlockDeviceWipeDescriptor, BlockDeviceWipeRequest, storage_service_client::StorageServiceClient},
 };
 
 use super::*;
@@ -163,6 +164,24 @@ async fn readers_may_look_at_sizes_sockets_and_containers() {
     let restart = RestartRequest { namespace, id: "a".into(), driver };
     for (role, wanted) in [("os:reader", Code::PermissionDenied), ("os:operator", Code::NotFound)] {
         assert_eq!(api.client.restart(with_role(role, restart.clone())).await.expect_err("refused").code(), wanted, "{role}");
+    }
+}
+
+#[tokio::test]
+async fn a_wipe_is_judged_before_it_begins() {
+    let api = start();
+    let mut storage = StorageServiceClient::new(api.channel.clone());
+    let named = |device: &str| BlockDeviceWipeDescriptor { device: device.into(), ..BlockDeviceWipeDescriptor::default() };
+    // Without a configuration a reader may set the node up.
+    for (role, devices, wanted) in [
+        ("os:operator", vec![], Code::PermissionDenied),
+        ("os:reader", vec![], Code::InvalidArgument),
+        ("os:admin", vec![named("/dev/null")], Code::NotFound),
+        ("os:admin", vec![BlockDeviceWipeDescriptor { method: 3, ..named("a") }], Code::InvalidArgument),
+    ] {
+        let request = BlockDeviceWipeRequest { devices };
+        let refused = storage.block_device_wipe(with_role(role, request.clone())).await.expect_err("refused");
+        assert_eq!(refused.code(), wanted, "{role}, {request:?}: {refused}");
     }
 }
 

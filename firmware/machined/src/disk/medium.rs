@@ -78,6 +78,15 @@ impl WholeDisk {
         Self { device, sector, disk, sysfs: Sysfs::default(), shown: Cell::new(false) }
     }
 
+    /// Makes the kernel forget a partition that nobody uses.
+    ///
+    /// # Errors
+    /// [`partitions::PartitionError`]; busy when it is mounted, held or open.
+    pub fn hide(&self, number: u32) -> Result<(), partitions::PartitionError> {
+        self.shown.set(true);
+        partitions::remove(&self.device, number)
+    }
+
     /// The partition of that number as the kernel has it now.
     fn part(&self, number: u32) -> Option<Part> {
         self.sysfs.partitions(&self.disk.name).ok()?.into_iter().find(|part| part.number == number)

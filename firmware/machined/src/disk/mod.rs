@@ -11,6 +11,7 @@
 //! - [`table`]: the partition table, written so that every prefix leaves a valid one;
 //! - [`provision`]: first boot, whole or resumed;
 //! - [`reset`]: what a reset wipes, and how; [`user`]: other disks that it wipes;
+//! - [`wipe`]: devices that API users want wiped;
 //! - [`volumes`]: mounts, and what is published;
 //! - [`keys`]: the API's 8-bit META keys;
 //! - [`scrub`]: reads the blocks of the root that boot did not.
@@ -28,6 +29,7 @@ mod system;
 pub mod table;
 pub mod user;
 pub mod volumes;
+pub mod wipe;
 
 use std::{sync::Arc, time::Duration};
 
