@@ -11,6 +11,7 @@ mod dns;
 mod firewall;
 mod fleet;
 mod hostile;
+mod methods;
 mod network;
 mod node;
 mod params;
@@ -62,6 +63,7 @@ fn main() {
     trials.extend(fleet::trials());
     trials.extend(hostile::trials(tier));
     trials.extend(params::trials());
+    trials.extend(methods::trials());
     libtest_mimic::run(&arguments, trials).exit();
 }
 
