@@ -19,6 +19,8 @@ pub mod modules;
 pub mod mount;
 /// The packet filter.
 pub mod nft;
+/// Packets as a link carries them.
+pub mod packet;
 /// Sync, restart, power off.
 pub mod power;
 /// Child processes and the one reaper.
