@@ -2,7 +2,6 @@
 
 use std::{
     convert::Infallible,
-    fmt::Display,
     path::PathBuf,
     pin::Pin,
     sync::Arc,
@@ -24,6 +23,7 @@ use crate::{
     hold::Held,
     merge::{self, Budget, Calling},
     peer::Peer,
+    record::{Record, Recorded, Recorder},
     route::{Decision, Merge, Target},
 };
 
@@ -48,6 +48,7 @@ pub(crate) struct Forward {
     current: watch::Receiver<Current>,
     replies: Arc<Semaphore>,
     budget: Budget,
+    recorder: Arc<Recorder>,
 }
 
 impl Forward {
@@ -56,16 +57,17 @@ impl Forward {
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW);
         let machined = wire::unix::connect_lazy(endpoint, socket);
-        Self { machined, current, replies: Arc::new(Semaphore::new(REPLIES)), budget: Budget::default() }
+        Self { machined, current, replies: Arc::new(Semaphore::new(REPLIES)), budget: Budget::default(), recorder: Recorder::to_log() }
     }
 
-    async fn forward(self, mut request: Request<Body>) -> Result<Response<Body>, Status> {
+    async fn forward(self, mut request: Request<Body>, record: &mut Record) -> Result<Response<Body>, Status> {
         let Some(peer) = request.extensions().get::<Peer>().cloned() else {
             return Err(Status::internal("a call without a connection"));
         };
         let deadline = Deadline::of(request.headers())?;
         let decision = self.current.borrow().route.decide(request.uri().path(), request.headers())?;
         let roles = peer.roles(request.headers());
+        record.went(&roles, &decision);
         match decision {
             Decision::Local => {
                 let turn = self.turns(1)?;
@@ -177,15 +179,19 @@ impl Service<Request<Body>> for Forward {
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let path = request.uri().path().to_owned();
-        let peer = request.extensions().get::<Peer>().map(|peer| peer.address);
-        let call = self.clone().forward(request);
+        let mut record = self.recorder.record(&request);
+        let forward = self.clone();
         Box::pin(async move {
-            Ok(call.await.unwrap_or_else(|status| {
-                let from: &dyn Display = peer.as_ref().map_or(&"nobody", |peer| peer);
-                log::info!(target: "apid", "{path} from {from}: {}", status.message());
-                status.into_http()
-            }))
+            Ok(match forward.forward(record.count(request), &mut record).await {
+                Ok(response) => {
+                    record.metadata(response.headers());
+                    response.map(|body| Body::new(Recorded::new(body, record)))
+                }
+                Err(status) => {
+                    record.refused(&status);
+                    status.into_http()
+                }
+            })
         })
     }
 }

@@ -4,7 +4,7 @@
 //!   to each later one while connections stay open;
 //! - [`Gateway`]: who is let in ([`door`]), client certificates to roles ([`verify`], [`peer`]), and the proxy ([`forward`]).
 //!   Where a call goes is decided in [`route`] (pure): to machined, to another node ([`fleet`], with its names from [`resolve`] and
-//!   its pauses from [`backoff`]), or to several whose replies become one ([`merge`]), each within the call's [`deadline`].
+//!   its pauses from [`backoff`]), or to several whose replies become one ([`merge`]), each within the call's [`deadline`]. Each has its line in the log ([`record`]).
 //!
 //! Reads no file but the socket, decodes no message. Absent on purpose: what a role may do (machined decides).
 #![forbid(unsafe_code)]
@@ -19,6 +19,7 @@ pub mod fuzz;
 mod hold;
 mod merge;
 mod peer;
+mod record;
 mod resolve;
 mod route;
 mod verify;
