@@ -71,7 +71,7 @@ fn sample() -> Snapshot {
         },
         config_source: Some("state"),
         config_error: None,
-        api: ApiStatus { port: Some(50000), maintenance_fingerprint: None },
+        api: ApiStatus { port: Some(50000), ..ApiStatus::default() },
         services: vec![
             service("machined", ServiceState::Running, Some(true), ""),
             service("apid", ServiceState::Running, Some(false), "connection refused"),

@@ -15,7 +15,7 @@ pub use resource::kinds::runtime::MachineStage as Stage;
 /// Service states; names as on the wire (behaviour (c)).
 pub use supervise::State as ServiceState;
 use tokio::sync::oneshot;
-use wire::dnsd::DnsdStatus;
+use wire::{apid_config::ApidConfig, dnsd::DnsdStatus};
 use zeroize::Zeroizing;
 
 use crate::{
@@ -269,6 +269,8 @@ pub struct ApiStatus {
     pub port: Option<u16>,
     /// In maintenance: base64 of the SHA-256 of the server certificate's public key, for people to compare.
     pub maintenance_fingerprint: Option<String>,
+    /// What apid was told last; holds its keys, which `Debug` does not show.
+    pub told: Option<Arc<ApidConfig>>,
 }
 
 /// A configuration as it was given, shared by all that need it and wiped after the last of them. Secret: never shown.

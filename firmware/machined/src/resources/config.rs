@@ -34,7 +34,7 @@ fn configuration(id: &str, ConfigText(text): &ConfigText) -> Resource {
     resource
 }
 
-fn machine_type(status: &ConfigStatus) -> MachineType {
+pub(super) fn machine_type(status: &ConfigStatus) -> MachineType {
     MachineType(match status.active.as_ref().map(|active| active.config.machine_type()) {
         None => Type::Unknown,
         Some(machine_config::MachineType::ControlPlane) => Type::ControlPlane,

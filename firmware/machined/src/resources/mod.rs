@@ -86,10 +86,12 @@ fn fill(runtime: &mut Runtime, node: &Node) -> Result<(), FillError> {
     runtime.add(config::reconciler(node))?;
     runtime.add(block::reconciler(node))?;
     runtime.add(cluster::identity(node))?;
+    runtime.add(cluster::Members::new(node))?;
     runtime.add(meta::reconciler(node))?;
     runtime.add(firewall::reconciler(node))?;
     runtime.add(params::reconciler(node))?;
     runtime.add(secrets::reconciler(node))?;
+    runtime.add(secrets::api(node))?;
     runtime.add(time::reconciler(node))?;
     runtime.add(modules::reconciler())?;
     Ok(runtime.add(disks::reconciler())?)

@@ -1,4 +1,4 @@
-//! The machine API's authorities as a resource: what a client reads before it changes them.
+//! The machine API's authorities and certificates as resources: what a client reads before it changes them.
 
 use std::net::IpAddr;
 
@@ -6,18 +6,43 @@ use machine_config::Config;
 use reconcile::Output;
 use resource::{
     SecretText,
-    kinds::secrets::{Certificate, CertificateAndKey, OS_ROOT, OsRootSpec, Pem},
+    kinds::secrets::{API, ApiCertsSpec, Certificate, CertificateAndKey, OS_ROOT, OsRootSpec, Pem},
 };
+use wire::apid_config::{ApidConfig, Mode};
 use zeroize::Zeroizing;
 
 use super::mirror::Mirror;
-use crate::node::{ConfigStatus, Node};
+use crate::node::{ApiStatus, ConfigStatus, Node};
 
 pub(super) fn reconciler(node: &Node) -> Mirror<ConfigStatus> {
     Mirror::new("secrets.root", &node.config, vec![Output::exclusive::<OsRootSpec>()], |status, context| {
         context.keep(status.active.as_ref().map(|active| (OS_ROOT.to_owned(), root(&active.config))))?;
         Ok(())
     })
+}
+
+/// What apid was told last.
+pub(super) fn api(node: &Node) -> Mirror<ApiStatus> {
+    Mirror::new("secrets.api", &node.api, vec![Output::exclusive::<ApiCertsSpec>()], |status, context| {
+        context.keep(status.told.as_deref().map(|told| (API.to_owned(), certificates(told))))?;
+        Ok(())
+    })
+}
+
+fn certificates(told: &ApidConfig) -> ApiCertsSpec {
+    let pair = |certificate: &str, key: &str| CertificateAndKey { certificate: pem(certificate), key: pem(key) };
+    ApiCertsSpec {
+        accepted_cas: told.client_ca_pem.as_deref().map(authorities).unwrap_or_default(),
+        client: told.impersonator.as_ref().map(|own| pair(&own.chain_pem, &own.key_pem)),
+        server: Some(pair(&told.server_chain_pem, &told.server_key_pem)),
+        open: told.mode == Mode::Maintenance,
+    }
+}
+
+/// One after the other in a text.
+fn authorities(text: &str) -> Vec<Certificate> {
+    const END: &str = "-----END CERTIFICATE-----\n";
+    text.split_inclusive(END).filter(|part| part.ends_with(END)).map(|part| Certificate { certificate: pem(part) }).collect()
 }
 
 fn pem(text: &str) -> Pem {
@@ -50,6 +75,32 @@ mod tests {
     use resource::Value;
 
     use super::*;
+
+    #[test]
+    fn apids_certificates() {
+        let one = "-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n";
+        let told = ApidConfig {
+            mode: Mode::Running,
+            listen: "0.0.0.0:50000".parse().expect("address"),
+            server_chain_pem: "chain".into(),
+            server_key_pem: Zeroizing::new("key".into()),
+            client_ca_pem: Some(format!("{one}{one}")),
+            impersonator: None,
+            local_addresses: Vec::new(),
+            local_names: Vec::new(),
+            resolvers: Vec::new(),
+            socket: "/s".into(),
+        };
+        let spec = certificates(&told);
+        assert_eq!((spec.accepted_cas.len(), &spec.accepted_cas[1].certificate, spec.open), (2, &pem(one), false));
+        let yaml = spec.form().to_yaml().expect("yaml");
+        assert!(
+            yaml.contains("client: null\n") && yaml.contains("server:\n") && yaml.contains("skipVerifyingClientCert: false\n"),
+            "{yaml}"
+        );
+        let open = certificates(&ApidConfig { mode: Mode::Maintenance, client_ca_pem: None, ..told });
+        assert!(open.open && open.accepted_cas.is_empty());
+    }
 
     #[test]
     fn a_control_plane_has_the_key_and_a_worker_has_not() {

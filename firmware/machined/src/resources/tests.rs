@@ -14,7 +14,7 @@ async fn a_node_is_written_down_and_kept_up() {
     let (node, _commands) = Node::new();
     node.machine.send_modify(|machine| machine.stage = Stage::Maintenance);
     let runtime = node.resources.settled(&node).await;
-    assert_eq!(runtime.graph().edges().len(), 58, "{:#?}", runtime.graph());
+    assert_eq!(runtime.graph().edges().len(), 61, "{:#?}", runtime.graph());
     let store = runtime.store();
     let definitions = Place::new("meta", ResourceDefinitionSpec::DEFINITION.kind);
     assert_eq!(store.list(&definitions, &Query::default()).len(), kinds::all().count());

@@ -211,7 +211,8 @@ impl Apid {
         let planned = tokio::task::spawn_blocking(job).await.map_err(|_| "making certificates failed unexpectedly".to_owned())?;
         let Plan { config, fingerprint, key } = planned.map_err(|error| format!("make certificates: {}", daemon::report(&error)))?;
         memory.key = Some(Arc::new(key));
-        let status = ApiStatus { port: Some(self.settings.listen.port()), maintenance_fingerprint: fingerprint };
+        let told = Some(Arc::new(config.clone()));
+        let status = ApiStatus { port: Some(self.settings.listen.port()), maintenance_fingerprint: fingerprint, told };
         self.node.api.send_if_modified(|known| {
             let other = *known != status;
             *known = status;

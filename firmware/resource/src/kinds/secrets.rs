@@ -8,6 +8,8 @@ use crate::{Form, SecretText, Shape, Value};
 
 /// The only id of [`OsRootSpec`].
 pub const OS_ROOT: &str = "os";
+/// The only id of [`ApiCertsSpec`].
+pub const API: &str = "api";
 
 /// PEM: its bytes, and in YAML base64 of them, as configurations have it. Shown to administrators only.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -40,6 +42,18 @@ crate::message! {
         1 certificate: Pem = "crt",
     }
 
+    /// What the machine API shows and accepts.
+    pub struct ApiCertsSpec {
+        /// All authorities that are accepted.
+        4 accepted_cas: Vec<Certificate> = "acceptedCAs",
+        /// What this node shows to other nodes; control planes only.
+        2 client: Option<CertificateAndKey> = "client",
+        /// What it shows to clients.
+        3 server: Option<CertificateAndKey> = "server",
+        /// Clients need no certificate.
+        5 open: bool = "skipVerifyingClientCert",
+    }
+
     /// The machine API's authorities, and what joining nodes have to know.
     pub struct OsRootSpec {
         /// The one that signs; control planes only.
@@ -56,5 +70,6 @@ crate::message! {
 }
 
 kinds! {
+    ApiCertsSpec: "ApiCertificates.secrets.talos.dev" in "secrets", [], [], sensitive;
     OsRootSpec: "OSRootSecrets.secrets.talos.dev" in "secrets", [], [], sensitive;
 }
