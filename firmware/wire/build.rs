@@ -45,6 +45,7 @@ const SERVED: &[(&str, &[&str])] = &[
             "DiskUsage",
             "Dmesg",
             "Events",
+            "GenerateClientConfiguration",
             "Hostname",
             "List",
             "LoadAvg",
@@ -56,11 +57,13 @@ const SERVED: &[(&str, &[&str])] = &[
             "Mounts",
             "Netstat",
             "NetworkDeviceStats",
+            "PacketCapture",
             "Processes",
             "Read",
             "Reboot",
             "Reset",
             "Restart",
+            "Rollback",
             "ServiceList",
             "ServiceRestart",
             "ServiceStart",
@@ -72,6 +75,7 @@ const SERVED: &[(&str, &[&str])] = &[
         ],
     ),
     ("machine.StorageService", &["Statfs"]),
+    ("cluster.ClusterService", &["HealthCheck"]),
     ("cosi.resource.State", &["Get", "List", "Watch"]),
     ("inspect.InspectService", &["ControllerRuntimeDependencies"]),
     ("storage.StorageService", &["BlockDeviceWipe", "Disks"]),
@@ -99,6 +103,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     tonic_prost_build::configure()
         .build_client(false)
         .build_transport(false)
+        .extern_path(".cluster", "crate::cluster")
         .extern_path(".common", "crate::common")
         .extern_path(".cosi.resource", "crate::cosi")
         .extern_path(".inspect", "crate::inspect")

@@ -10,7 +10,7 @@ use machined::{
     api::{Server, Sources},
     events::Events,
     logs::Logs,
-    node::Node,
+    node::{ActiveConfig, ConfigText, Node},
     services::Handle,
 };
 use pki::{Authority, AuthorityKind, ClientRequest, Identity, Role, ServerRequest};
@@ -21,6 +21,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{Code, Request, transport::Channel};
 use wire::{
     apid_config::{ApidConfig, Impersonator, Mode},
+    cluster::{ClusterInfo, HealthCheckRequest, cluster_service_client::ClusterServiceClient},
     machine::{LogsRequest, ReadRequest, machine_service_client::MachineServiceClient},
     tls,
 };
@@ -474,4 +475,84 @@ async fn the_authority_is_rotated_without_losing_access() {
         lines.push(timeout(LIMIT, followed.message()).await.expect("in time").expect("data").expect("open").bytes);
     }
     everywhere(&late).await;
+}
+
+/// Gives a control plane the configuration that goes with its authority; without etcd.
+fn configure(world: &World) {
+    let pem = world.ca.to_pem().expect("PEM");
+    let (crt, key) = (pki::encode_base64(&pem.cert_pem), pki::encode_base64(pem.key_pem.expect("a key").expose()));
+    let secret = "yuLzx0UaJnbsmj9wZA0uOgpqEd3aaDBiz78MDkXc5xo=";
+    let text = format!(
+        "machine:\n  type: controlplane\n  token: yenrdj.gg4qykekla8zeyzm\n  ca: {{crt: {crt}, key: {key}}}\n\
+         cluster:\n  id: {secret}\n  secret: {secret}\n  controlPlane: {{endpoint: https://10.0.0.10:6443}}\n"
+    );
+    let config = machine_config::Config::parse(&text).expect("valid").config;
+    let active = ActiveConfig { text: ConfigText::from(text), source: "api", config };
+    world.sources.node.config.send_modify(|status| status.active = Some(Arc::new(active)));
+    world.sources.node.api.send_modify(|api| api.port = Some(world.port));
+}
+
+#[tokio::test]
+async fn health_is_told_line_by_line_through_the_gateway() {
+    let first = world(Mode::Running).await;
+    let _second = node(Mode::Running, Arc::clone(&first.ca), "127.0.0.2", first.port, true).await;
+    let mut client = ClusterServiceClient::new(first.channel(first.client_identity("os:reader")).await);
+    let request = |planes: &[&str], workers: &[&str], seconds| HealthCheckRequest {
+        wait_timeout: Some(prost_types::Duration { seconds, nanos: 0 }),
+        cluster_info: Some(ClusterInfo {
+            control_plane_nodes: planes.iter().map(|name| (*name).to_owned()).collect(),
+            worker_nodes: workers.iter().map(|name| (*name).to_owned()).collect(),
+            force_endpoint: String::new(),
+        }),
+    };
+    let refused = client.health_check(request(&[], &[], 60)).await.expect_err("no configuration");
+    assert_eq!(refused.code(), Code::FailedPrecondition, "{refused}");
+    configure(&first);
+    let refused = client.health_check(request(&[], &[], 0)).await.expect_err("no time");
+    assert_eq!(refused.code(), Code::InvalidArgument, "{refused}");
+
+    let mut told = client.health_check(request(&["127.0.0.1"], &["127.0.0.2"], 60)).await.expect("begun").into_inner();
+    for wanted in [
+        "discovered nodes: [\"127.0.0.1\" \"127.0.0.2\"]",
+        "waiting for etcd to be healthy: ...",
+        "waiting for etcd to be healthy: SKIP",
+        "waiting for etcd members to be consistent across nodes: ...",
+        "waiting for etcd members to be consistent across nodes: SKIP",
+        "waiting for etcd members to be control plane nodes: ...",
+        "waiting for etcd members to be control plane nodes: SKIP",
+        "waiting for apid to be ready: ...",
+        "waiting for apid to be ready: OK",
+        "waiting for all nodes memory sizes: ...",
+    ] {
+        let line = timeout(LIMIT, told.message()).await.expect("in time").expect("a line").expect("open").message;
+        assert_eq!(line, wanted);
+    }
+
+    // Nobody is there: it says so and ends with the time that it was given.
+    let mut lines = client.health_check(request(&["127.0.0.9"], &[], 1)).await.expect("begun").into_inner();
+    let mut seen = Vec::new();
+    let ended = loop {
+        match timeout(LIMIT, lines.message()).await.expect("in time") {
+            Ok(line) => seen.push(line.expect("an end with a status").message),
+            Err(status) => break status,
+        }
+    };
+    assert_eq!((ended.code(), ended.message()), (Code::DeadlineExceeded, "context deadline exceeded"));
+    let last = seen.last().expect("lines");
+    assert!(
+        last.starts_with("waiting for apid to be ready: 1 error occurred:\n\t* 127.0.0.9: rpc error: code = Unavailable desc = "),
+        "{seen:?}"
+    );
+
+    // Without names it is about this node, which has no address here but the one that every host has.
+    let mut lines = client.health_check(HealthCheckRequest { wait_timeout: None, cluster_info: None }).await.expect("begun").into_inner();
+    let line = timeout(LIMIT, lines.message()).await.expect("in time").expect("a line").expect("open").message;
+    assert_eq!(line, "discovered nodes: [\"127.0.0.1\"]");
+
+    // Two are being told; two more are let in.
+    let open = || HealthCheckRequest { wait_timeout: None, cluster_info: None };
+    let _third = client.health_check(open()).await.expect("begun");
+    let _fourth = client.health_check(open()).await.expect("begun");
+    let refused = client.health_check(open()).await.expect_err("too many");
+    assert_eq!(refused.code(), Code::ResourceExhausted, "{refused}");
 }

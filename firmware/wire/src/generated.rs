@@ -46,6 +46,9 @@ pub mod server {
     pub mod machine {
         include!(concat!(env!("OUT_DIR"), "/servers/machine.rs"));
     }
+    pub mod cluster {
+        include!(concat!(env!("OUT_DIR"), "/servers/cluster.rs"));
+    }
     pub mod cosi {
         include!(concat!(env!("OUT_DIR"), "/servers/cosi.resource.rs"));
     }

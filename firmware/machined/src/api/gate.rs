@@ -11,6 +11,7 @@ use http::{Request, Response};
 use tonic::{Status, body::Body};
 use tower::Service;
 use wire::server::{
+    cluster::cluster_service_server::ClusterServiceServer,
     cosi::state_server::StateServer,
     inspect::inspect_service_server::InspectServiceServer,
     machine::{machine_service_server::MachineServiceServer, storage_service_server::StorageServiceServer as VolumesServer},
@@ -20,17 +21,19 @@ use wire::server::{
 
 use super::{
     Context,
+    health::Health,
     inspect::Inspect,
     machine::Machine,
     roles::{Roles, required},
     statfs::Volumes,
     storage::Storage,
     time::Time,
+    unserved,
 };
 
 type Reply = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
 
-/// Path of the resource API; its methods that are not served change something.
+/// Path of the resource API.
 const STATE: &str = "/cosi.resource.State/";
 
 /// All services behind the role check.
@@ -56,16 +59,12 @@ impl Gate {
         let known = wire::methods::find(path);
         let names = request.headers().get_all(wire::ROLE_KEY).iter().filter_map(|value| value.to_str().ok());
         let roles = Roles::from_names(names);
-        let configured = self.context.sources.node.config.borrow().active.is_some();
-        if known.is_some() && !required(path, configured).meets(roles) {
+        let machine = self.context.sources.node.config.borrow().active.as_ref().map(|active| active.config.machine_type());
+        if known.is_some() && !required(path, machine.is_some()).meets(roles) {
             return Err(Status::permission_denied("not authorized"));
         }
         if known.is_none_or(|method| !method.served) {
-            if known.is_some() && path.starts_with(STATE) {
-                return Err(Status::permission_denied(reconcile::service::READ_ONLY));
-            }
-            let name = path.trim_start_matches('/');
-            return Err(Status::unimplemented(format!("{name} is not in this version")));
+            return Err(unserved::answer(path, known, machine));
         }
         Ok(roles)
     }
@@ -91,13 +90,17 @@ impl Service<Request<Body>> for Gate {
     fn call(&mut self, mut request: Request<Body>) -> Reply {
         match self.check(&request) {
             Err(status) => {
-                log::info!(target: "api", "{}: {}", request.uri().path(), status.message());
+                // apid writes the line that people read, with who asked.
+                log::debug!(target: "api", "{}: {}", request.uri().path(), status.message());
                 Box::pin(ready(Ok(status.into_http())))
             }
             Ok(roles) => {
                 request.extensions_mut().insert(roles);
                 match request.uri().path() {
                     path if path.starts_with(STATE) => Box::pin(resources(self.context.clone(), request)),
+                    path if path.starts_with("/cluster.") => {
+                        Box::pin(ClusterServiceServer::new(Health(self.context.clone())).call(request))
+                    }
                     path if path.starts_with("/inspect.") => {
                         Box::pin(InspectServiceServer::new(Inspect(self.context.clone())).call(request))
                     }

@@ -6,18 +6,19 @@ use wire::{
     machine::{
         ApplyConfigurationRequest, ApplyConfigurationResponse, ContainersRequest, ContainersResponse, CopyRequest, CpuFreqStatsResponse,
         CpuInfoResponse, DiskStatsResponse, DiskUsageInfo, DiskUsageRequest, DmesgRequest, Event, EventsRequest, FileInfo,
-        HostnameResponse, ListRequest, LoadAvgResponse, LogsContainersResponse, LogsRequest, MemoryResponse, MetaDeleteRequest,
-        MetaDeleteResponse, MetaWriteRequest, MetaWriteResponse, MountsResponse, NetstatRequest, NetstatResponse,
-        NetworkDeviceStatsResponse, ProcessesResponse, ReadRequest, RebootRequest, RebootResponse, ResetRequest, ResetResponse,
-        RestartRequest, RestartResponse, ServiceListResponse, ServiceRestartRequest, ServiceRestartResponse, ServiceStartRequest,
-        ServiceStartResponse, ServiceStopRequest, ServiceStopResponse, ShutdownRequest, ShutdownResponse, StatsRequest, StatsResponse,
-        SystemStatResponse, VersionResponse,
+        GenerateClientConfigurationRequest, GenerateClientConfigurationResponse, HostnameResponse, ListRequest, LoadAvgResponse,
+        LogsContainersResponse, LogsRequest, MemoryResponse, MetaDeleteRequest, MetaDeleteResponse, MetaWriteRequest, MetaWriteResponse,
+        MountsResponse, NetstatRequest, NetstatResponse, NetworkDeviceStatsResponse, PacketCaptureRequest, ProcessesResponse, ReadRequest,
+        RebootRequest, RebootResponse, ResetRequest, ResetResponse, RestartRequest, RestartResponse, RollbackRequest, RollbackResponse,
+        ServiceListResponse, ServiceRestartRequest, ServiceRestartResponse, ServiceStartRequest, ServiceStartResponse, ServiceStopRequest,
+        ServiceStopResponse, ShutdownRequest, ShutdownResponse, StatsRequest, StatsResponse, SystemStatResponse, VersionResponse,
     },
     server::machine::machine_service_server::MachineService,
 };
 
 use super::{
-    Context, Replies, config, containers, dmesg, files, meta, metrics, netstat, power, reset, roles::Roles, services, streams, system,
+    Context, Replies, capture, client, config, containers, dmesg, files, meta, metrics, netstat, power, reset, roles::Roles, rollback,
+    services, streams, system,
 };
 
 type Answer<T> = Result<Response<T>, Status>;
@@ -41,6 +42,7 @@ impl MachineService for Machine {
     type EventsStream = Replies<Event>;
     type ListStream = Replies<FileInfo>;
     type LogsStream = Replies<Data>;
+    type PacketCaptureStream = Replies<Data>;
     type ReadStream = Replies<Data>;
 
     async fn apply_configuration(&self, request: Request<ApplyConfigurationRequest>) -> Answer<ApplyConfigurationResponse> {
@@ -78,6 +80,13 @@ impl MachineService for Machine {
 
     async fn events(&self, request: Request<EventsRequest>) -> Answer<Self::EventsStream> {
         streams::events(&self.0, request.into_inner()).map(Response::new)
+    }
+
+    async fn generate_client_configuration(
+        &self,
+        request: Request<GenerateClientConfigurationRequest>,
+    ) -> Answer<GenerateClientConfigurationResponse> {
+        client::generate(&self.0, request.into_inner()).await.map(Response::new)
     }
 
     async fn hostname(&self, _: Request<()>) -> Answer<HostnameResponse> {
@@ -124,6 +133,10 @@ impl MachineService for Machine {
         self.job(metrics::network_stats).await
     }
 
+    async fn packet_capture(&self, request: Request<PacketCaptureRequest>) -> Answer<Self::PacketCaptureStream> {
+        capture::capture(&self.0, request.into_inner()).map(Response::new)
+    }
+
     async fn processes(&self, _: Request<()>) -> Answer<ProcessesResponse> {
         self.job(metrics::processes).await
     }
@@ -142,6 +155,10 @@ impl MachineService for Machine {
 
     async fn restart(&self, request: Request<RestartRequest>) -> Answer<RestartResponse> {
         containers::restart(&self.0, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn rollback(&self, _: Request<RollbackRequest>) -> Answer<RollbackResponse> {
+        rollback::rollback(&self.0).await.map(Response::new)
     }
 
     async fn service_list(&self, _: Request<()>) -> Answer<ServiceListResponse> {

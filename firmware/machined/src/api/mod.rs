@@ -2,19 +2,23 @@
 //!
 //! - [`Server`]: binds the socket, admits callers by their credentials, serves until told to stop;
 //! - [`gate`]: roles before anything else, by the table in [`roles`];
-//! - [`machine`], [`storage`], [`statfs`], [`mod@time`]: the handlers, thin: conversion and a call;
-//! - `system`, `services`, `power`, `reset`, `meta`, `config`, `streams`, `files`, `metrics`, `netstat`, `containers`, `disks`, `wipe`: what they call.
+//! - [`machine`], [`storage`], [`statfs`], [`mod@time`], [`inspect`], [`health`]: the handlers, thin: conversion and a call;
+//! - `system`, `services`, `power`, `reset`, `rollback`, `meta`, `config`, `client`, `capture`, `streams`, `files`, `metrics`, `netstat`,
+//!   `containers`, `disks`, `wipe`: what they call.
 //!
-//! Methods without a handler answer `Unimplemented` with their name. Absent on purpose: TLS and routing (apid's).
+//! Methods without a handler say what of the node is missing, by the table in `unserved`. Absent on purpose: TLS and routing (apid's).
 
 mod admission;
 mod blocking;
+mod capture;
+mod client;
 mod config;
 mod containers;
 mod disks;
 mod dmesg;
 mod files;
 mod gate;
+mod health;
 mod inspect;
 mod machine;
 mod meta;
@@ -23,12 +27,14 @@ pub(crate) mod netstat;
 mod power;
 mod reset;
 mod roles;
+mod rollback;
 mod services;
 mod statfs;
 mod storage;
 mod streams;
 mod system;
 mod time;
+mod unserved;
 mod wipe;
 
 use std::{
@@ -49,7 +55,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
 pub(crate) use self::system::TAG;
-use self::{admission::Admission, blocking::Blocking, gate::Gate};
+use self::{admission::Admission, blocking::Blocking, capture::Captures, gate::Gate, health::Checks};
 use crate::{events::Events, logs::Logs, node::Node, services::Handle};
 
 /// Flow-control windows, bytes: what a client may send ahead on a stream and on a connection.
@@ -91,6 +97,10 @@ struct Context {
     meta: Arc<tokio::sync::Mutex<()>>,
     /// Turns of those who copy files, which takes memory for as long as they take what they get.
     copies: Arc<tokio::sync::Semaphore>,
+    /// Turns for captures of packets.
+    captures: Captures,
+    /// Turns for health checks.
+    checks: Checks,
 }
 
 /// The socket could not be made ready.
@@ -162,8 +172,16 @@ impl Server {
             .buffer_unordered(ADMITTING)
             .filter_map(|admitted| std::future::ready(admitted.transpose()));
         let (blocking, stopping) = (Blocking::default(), stop.child_token());
-        let copies = Arc::new(tokio::sync::Semaphore::new(COPIES));
-        let context = Context { sources: self.sources, blocking, stop: stopping, applying: Arc::default(), meta: Arc::default(), copies };
+        let context = Context {
+            sources: self.sources,
+            blocking,
+            stop: stopping,
+            applying: Arc::default(),
+            meta: Arc::default(),
+            copies: Arc::new(tokio::sync::Semaphore::new(COPIES)),
+            captures: Captures::default(),
+            checks: Checks::default(),
+        };
         let serving = tonic::transport::Server::builder()
             .initial_stream_window_size(WINDOWS.0)
             .initial_connection_window_size(WINDOWS.1)

@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 use crate::node::{ConfigText, NetworkStatus};
 
 /// Lifetime of a node's own certificates; they are made anew at half of it.
-pub(super) const CERTIFICATE_LIFE: Duration = Duration::from_secs(24 * 3600);
+pub(crate) const CERTIFICATE_LIFE: Duration = Duration::from_secs(24 * 3600);
 /// Common name of the certificate in maintenance.
 const MAINTENANCE_NAME: &str = "maintenance-service.talos.dev";
 /// Addresses of this host that every certificate has.

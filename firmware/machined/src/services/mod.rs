@@ -35,6 +35,7 @@ use std::{
 };
 
 pub use apid::ApidSettings;
+pub(crate) use apid_plan::{CERTIFICATE_LIFE as NODE_CERTIFICATE_LIFE, own_key};
 pub(crate) use board::{wire_health, wire_time};
 use linux::process::User;
 pub use settings::DaemonSettings;
