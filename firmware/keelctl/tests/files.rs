@@ -73,11 +73,11 @@ fn wrong_input_is_explained() {
         ("gen config home 10.0.0.10:6443", "https://"),
         ("gen config home https://10.0.0.10 -o -", "--output-types"),
         ("gen config home https://10.0.0.10 --with-secrets none.yaml", "none.yaml"),
-        ("version", "config context"),
+        ("version", "config merge"),
         ("version -i", "--nodes"),
         ("config context nobody", "nobody"),
         ("config merge none", "none"),
-        ("version -n a --context x", "\"x\""),
+        ("version -n a --context x", "there is no context"),
     ] {
         let text = fails(at, line);
         assert!(text.contains(wanted), "{line}: {text}");
@@ -139,6 +139,21 @@ fn the_client_configuration_is_kept_by_commands() {
     let contexts = ok(at, "config contexts");
     assert!(contexts.lines().any(|line| line.starts_with("*         home-1")), "{contexts}");
     ok(at, "config context home");
+    let text = fails(at, "version --context x");
+    assert!(text.contains("\"x\""), "{text}");
+    // Removed, and added again from the files of its certificates.
+    ok(at, "gen ca --organization acme");
+    ok(at, "gen key --name me");
+    ok(at, "gen csr --key me.key");
+    ok(at, "gen crt --name me --ca acme --csr me.csr");
+    ok(at, "config add work --ca acme.crt --crt me.crt --key me.key");
+    assert!(ok(at, "config contexts").contains("work"));
+    assert!(fails(at, "config add work --ca acme.crt --crt me.crt --key me.key").contains("already"));
+    assert!(fails(at, "config add other --ca acme.crt --crt me.crt --key acme.key").contains("use me.crt with acme.key"));
+    assert!(fails(at, "config remove home").contains("current context"));
+    ok(at, "config remove work");
+    assert!(!ok(at, "config contexts").contains("work"));
+    assert!(fails(at, "config remove work").contains("work"));
     let mode = fs::metadata(at.join(".talos/config")).expect("there").permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
     let text = fails(at, "version -e 127.0.0.1:1");

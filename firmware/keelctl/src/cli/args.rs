@@ -1,10 +1,16 @@
 //! Arguments and help texts.
 
 mod actions;
+mod cluster;
+mod files;
 mod generate;
+mod observe;
 
 pub use actions::*;
+pub use cluster::*;
+pub use files::*;
 pub use generate::*;
+pub use observe::*;
 
 use std::path::PathBuf;
 
@@ -57,6 +63,8 @@ pub enum Command {
     ApplyConfig(ApplyConfig),
     /// Change the configuration of nodes: read it, patch it, apply it
     Patch(PatchNode),
+    /// Change the configuration of a node in an editor
+    Edit(Edit),
     /// Make and change configuration files (no node needed)
     #[command(subcommand, name = "machineconfig", visible_alias = "mc")]
     MachineConfig(MachineConfig),
@@ -99,15 +107,61 @@ pub enum Command {
     /// Print a file of a node
     #[command(visible_alias = "cat")]
     Read(Read),
+    /// Copy a file or folder of a node to this machine
+    #[command(visible_alias = "cp")]
+    Copy(Copy),
+    /// How much files and folders take
+    #[command(visible_alias = "du")]
+    Usage(Usage),
+    /// Room on the volumes of a node
+    Df(Df),
+    /// Wipe disks
+    #[command(subcommand)]
+    Wipe(Wipe),
+    /// Connections and listening sockets
+    #[command(visible_alias = "ss")]
+    Netstat(Netstat),
+    /// Capture packets of a link
+    #[command(visible_alias = "tcpdump")]
+    Pcap(Pcap),
+    /// Containers
+    #[command(visible_alias = "c")]
+    Containers(Containers),
+    /// Memory and processor time of containers
+    Stats(Containers),
+    /// End a container's process, so that it is started anew
+    Restart(Restart),
+    /// Nodes at work, live: load, memory, traffic, services, processes, log
+    Dashboard(Dashboard),
+    /// Clocks of nodes beside their time server's
+    Time(Time),
     /// Restart nodes
     Reboot(Reboot),
     /// Power nodes off
     Shutdown(Shutdown),
     /// Wipe nodes: the whole system disk, or what is named
     Reset(Reset),
+    /// Go back to the system before the last upgrade
+    Rollback,
     /// Small values that a node keeps outside of its configuration. `keelctl get meta` shows them
     #[command(subcommand)]
     Meta(Meta),
+    /// Start a new cluster on its first control-plane node; once in its life
+    Bootstrap(Bootstrap),
+    /// The administrator's access to Kubernetes
+    Kubeconfig(Kubeconfig),
+    /// Whether the cluster is well, and wait until it is
+    Health(Health),
+    /// One file with everything that helps to find a trouble, without secrets
+    Support(Support),
+    /// The database of the cluster
+    #[command(subcommand)]
+    Etcd(Etcd),
+    /// Container images of nodes
+    #[command(subcommand, visible_alias = "images")]
+    Image(Image),
+    /// Completion for a shell (no node needed)
+    Completion(Completion),
 }
 
 /// How results are shown.
@@ -161,6 +215,15 @@ pub enum Config {
     Contexts(Output),
     /// Show the current context: endpoints, nodes, role and end of its certificate
     Info(Output),
+    /// Have a node sign a client configuration of other roles or a longer life
+    New(NewConfig),
+    /// Add a context from the files of its certificates
+    Add(AddContext),
+    /// Remove a context
+    Remove {
+        /// Its name
+        name: String,
+    },
     /// Add the contexts of another client configuration
     Merge {
         /// The other file
@@ -175,15 +238,8 @@ pub struct ApplyConfig {
     pub file: PathBuf,
     #[command(flatten)]
     pub insecure: Insecure,
-    /// When it takes effect
-    #[arg(short, long, value_enum, default_value_t = Mode::Auto)]
-    pub mode: Mode,
-    /// With mode try: after how long the node goes back to the old configuration
-    #[arg(long, value_name = "DURATION", default_value = "1m")]
-    pub timeout: jiff::SignedDuration,
-    /// Only show what would change
-    #[arg(long)]
-    pub dry_run: bool,
+    #[command(flatten)]
+    pub when: When,
     /// Patch the configuration before it is sent: @FILE or the patch itself (may be given several times)
     #[arg(short = 'p', long, value_name = "PATCH")]
     pub config_patch: Vec<String>,
@@ -203,6 +259,25 @@ pub struct PatchNode {
     /// File with a patch, applied after the others
     #[arg(long, value_name = "FILE")]
     pub patch_file: Option<String>,
+    #[command(flatten)]
+    pub when: When,
+}
+
+#[derive(Debug, Args)]
+pub struct Edit {
+    /// What to edit: machineconfig
+    #[arg(value_name = "TYPE")]
+    pub kind: String,
+    /// Taken for the sake of scripts: the configuration in force is edited, whatever this says
+    #[arg(hide = true)]
+    pub id: Option<String>,
+    #[command(flatten)]
+    pub when: When,
+}
+
+/// When a change takes effect.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct When {
     /// When it takes effect
     #[arg(short, long, value_enum, default_value_t = Mode::Auto)]
     pub mode: Mode,
@@ -324,8 +399,10 @@ pub struct Dmesg {
 
 #[derive(Debug, Args)]
 pub struct Logs {
-    /// Service
+    /// Service; with --kubernetes a container, as `keelctl containers -k` names it
     pub id: String,
+    #[command(flatten)]
+    pub whose: Whose,
     /// Go on with new lines
     #[arg(short, long)]
     pub follow: bool,
@@ -404,9 +481,30 @@ pub struct Get {
     pub watch: bool,
     #[command(flatten)]
     pub insecure: Insecure,
-    /// How to show them
-    #[arg(short, long, value_enum, default_value_t = Format::Table)]
-    pub output: Format,
+    /// How to show them: table, json, yaml, or jsonpath=TEMPLATE
+    #[arg(short, long, default_value = "table", value_name = "FORMAT")]
+    pub output: GetFormat,
+}
+
+/// How resources are shown.
+#[derive(Clone, Debug)]
+pub enum GetFormat {
+    Of(Format),
+    /// What a template finds in each of them.
+    Path(super::jsonpath::Template),
+}
+
+impl std::str::FromStr for GetFormat {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if let Some(template) = text.strip_prefix("jsonpath=") {
+            return super::jsonpath::Template::parse(template).map(Self::Path);
+        }
+        <Format as ValueEnum>::from_str(text, false)
+            .map(Self::Of)
+            .map_err(|_| "a format is table, json, yaml, or jsonpath=TEMPLATE (jsonpath='{.metadata.id}')".to_owned())
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -426,40 +524,6 @@ pub struct Dependencies {
 pub enum GraphFormat {
     Text,
     Dot,
-}
-
-#[derive(Debug, Args)]
-pub struct Ls {
-    /// Folder
-    #[arg(default_value = "/")]
-    pub path: String,
-    /// Show mode, owner, size and time
-    #[arg(short, long)]
-    pub long: bool,
-    /// Go down into folders
-    #[arg(short, long)]
-    pub recurse: bool,
-    /// How deep to go down; 1 is the folder's own entries
-    #[arg(short, long, value_name = "N", default_value_t = 0)]
-    pub depth: i32,
-    /// Only these: f files, d folders, l links
-    #[arg(short = 't', long = "type", value_enum, value_delimiter = ',')]
-    pub types: Vec<FileType>,
-    #[command(flatten)]
-    pub output: Output,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum FileType {
-    F,
-    D,
-    L,
-}
-
-#[derive(Debug, Args)]
-pub struct Read {
-    /// File, absolute
-    pub path: String,
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use super::{
     args::{self, FileType, Insecure},
     chain,
     nodes::{Fleet, each},
-    report::{Cell, Report},
+    report::{Cell, Report, bytes},
 };
 
 pub async fn read(fleet: &Fleet, args: &args::Read) -> Result<ExitCode> {
@@ -19,8 +19,8 @@ pub async fn read(fleet: &Fleet, args: &args::Read) -> Result<ExitCode> {
     let failed = || format!("read {} of node {name}", args.path);
     let mut stream = client.read(&args.path).await.with_context(failed)?;
     let mut out = std::io::stdout().lock();
-    while let Some(bytes) = next_data("Read", &mut stream).await.with_context(failed)? {
-        out.write_all(&bytes).context("print the file")?;
+    while let Some(piece) = next_data("Read", &mut stream).await.with_context(failed)? {
+        out.write_all(&piece).context("print the file")?;
     }
     out.flush().context("print the file")?;
     Ok(ExitCode::SUCCESS)
@@ -32,7 +32,7 @@ pub async fn list(fleet: &Fleet, args: args::Ls) -> Result<ExitCode> {
         recurse: args.recurse || args.depth > 1,
         recursion_depth: args.depth,
         types: args.types.iter().map(|kind| wire_type(*kind).into()).collect(),
-        report_xattrs: false,
+        report_xattrs: args.long,
     };
     let nodes = fleet.nodes(&Insecure::default()).await?;
     let request = &request;
@@ -61,7 +61,11 @@ pub async fn list(fleet: &Fleet, args: args::Ls) -> Result<ExitCode> {
                 code = ExitCode::FAILURE;
                 continue;
             }
-            if args.long { report.row(long(&node, file)) } else { report.row([node.clone().into(), file.relative_name.into()]) }
+            if args.long {
+                report.row(long(&node, file, args.humanize))
+            } else {
+                report.row([node.clone().into(), file.relative_name.into()])
+            }
         }
         if let Some(error) = end {
             eprintln!("error from node {node}: {}", chain(&error));
@@ -72,7 +76,7 @@ pub async fn list(fleet: &Fleet, args: args::Ls) -> Result<ExitCode> {
     Ok(code)
 }
 
-const LONG: &[&str] = &["NODE", "MODE", "UID", "GID", "SIZE(B)", "LASTMOD", "NAME"];
+const LONG: &[&str] = &["NODE", "MODE", "UID", "GID", "SIZE(B)", "LASTMOD", "LABEL", "NAME"];
 
 const fn wire_type(kind: FileType) -> Type {
     match kind {
@@ -82,7 +86,10 @@ const fn wire_type(kind: FileType) -> Type {
     }
 }
 
-fn long(node: &str, file: FileInfo) -> [Cell; 7] {
+fn long(node: &str, file: FileInfo, humanize: bool) -> [Cell; 8] {
+    let size = if humanize { Cell::shown(file.size, bytes(file.size.unsigned_abs())) } else { file.size.into() };
+    let label = file.xattrs.iter().find(|xattr| xattr.name == "security.selinux");
+    let label = label.map(|label| String::from_utf8_lossy(&label.data).trim_end_matches('\0').to_owned());
     let time = jiff::Timestamp::from_second(file.modified).map(|time| time.strftime("%Y-%m-%d %H:%M:%S").to_string());
     let name = if file.link.is_empty() { file.relative_name } else { format!("{} -> {}", file.relative_name, file.link) };
     [
@@ -90,8 +97,9 @@ fn long(node: &str, file: FileInfo) -> [Cell; 7] {
         mode(file.mode).into(),
         u64::from(file.uid).into(),
         u64::from(file.gid).into(),
-        file.size.into(),
+        size,
         time.unwrap_or_default().into(),
+        label.unwrap_or_default().into(),
         name.into(),
     ]
 }

@@ -60,7 +60,7 @@ fn text(edges: &[Edge]) -> String {
 }
 
 /// For Graphviz: reconcilers as boxes, resources as ellipses, arrows the way that information goes.
-fn dot(edges: &[Edge]) -> String {
+pub(super) fn dot(edges: &[Edge]) -> String {
     let mut out = String::from("digraph {\n  rankdir=LR;\n");
     let names: BTreeSet<&str> = edges.iter().map(|edge| edge.controller_name.as_str()).collect();
     for name in names {

@@ -27,7 +27,7 @@ const NAMES: [&str; 5] = ["mc", "mcs", "machineconfig", "machineconfigs", "machi
 pub async fn apply(fleet: &Fleet, args: args::ApplyConfig) -> Result<ExitCode> {
     let patches = patches::load(&args.config_patch)?;
     let config = patch(patches::read(&args.file)?.expose(), &patches)?;
-    let how = how(args.mode, args.dry_run, args.timeout)?;
+    let how = how(args.when)?;
     let config = &config;
     let nodes = fleet.nodes(&args.insecure).await?;
     let call = async |_, client: Client| Ok(client.apply(config.expose(), how).await?);
@@ -40,15 +40,13 @@ pub async fn apply(fleet: &Fleet, args: args::ApplyConfig) -> Result<ExitCode> {
 
 /// `patch machineconfig`
 pub async fn patch_nodes(fleet: &Fleet, args: args::PatchNode) -> Result<ExitCode> {
-    if !NAMES.contains(&args.kind.to_lowercase().as_str()) {
-        bail!("{:?} cannot be patched: machineconfig can", args.kind);
-    }
+    check_kind(&args.kind)?;
     let given: Vec<String> = args.patch.iter().cloned().chain(args.patch_file.iter().map(|file| format!("@{file}"))).collect();
     if given.is_empty() {
         bail!("which patch? give it with --patch or --patch-file");
     }
     let patches = &patches::load(&given)?;
-    let how = how(args.mode, args.dry_run, args.timeout)?;
+    let how = how(args.when)?;
     let nodes = fleet.nodes(&Insecure::default()).await?;
     let call = async |_, client: Client| patch_node(&client, patches, how).await;
     let (replies, code) = each(nodes, call).await;
@@ -64,13 +62,26 @@ pub async fn patch_nodes(fleet: &Fleet, args: args::PatchNode) -> Result<ExitCod
     Ok(code)
 }
 
-/// `None` when nothing would change.
-async fn patch_node(client: &Client, patches: &[Patch], how: Apply) -> Result<Option<ApplyConfiguration>> {
+/// Only the machine's configuration can be changed.
+pub(super) fn check_kind(kind: &str) -> Result<()> {
+    if !NAMES.contains(&kind.to_lowercase().as_str()) {
+        bail!("{kind:?} cannot be changed: machineconfig can");
+    }
+    Ok(())
+}
+
+/// The configuration in force.
+pub(super) async fn active(client: &Client) -> Result<Secret> {
     let (namespace, kind, id) = ACTIVE;
     let request = GetRequest { namespace: namespace.into(), r#type: kind.into(), id: id.into(), options: None };
     let resource = client.resource(request).await.context("read the configuration in force")?;
     let yaml = Secret::new(resource.spec.map(|spec| spec.yaml_spec).unwrap_or_default());
-    let config = Secret::new(serde_yaml::from_str::<String>(yaml.expose()).context("read the configuration in force")?);
+    Ok(Secret::new(serde_yaml::from_str::<String>(yaml.expose()).context("read the configuration in force")?))
+}
+
+/// `None` when nothing would change.
+async fn patch_node(client: &Client, patches: &[Patch], how: Apply) -> Result<Option<ApplyConfiguration>> {
+    let config = active(client).await?;
     let patched = patch(config.expose(), patches)?;
     if machine_config::same(config.expose(), patched.expose()) {
         return Ok(None);
@@ -78,19 +89,19 @@ async fn patch_node(client: &Client, patches: &[Patch], how: Apply) -> Result<Op
     Ok(Some(client.apply(patched.expose(), how).await?))
 }
 
-fn how(mode: args::Mode, dry_run: bool, timeout: jiff::SignedDuration) -> Result<Apply> {
-    let mode = match mode {
+pub(super) fn how(when: args::When) -> Result<Apply> {
+    let mode = match when.mode {
         args::Mode::Auto => Wire::Auto,
         args::Mode::NoReboot => Wire::NoReboot,
         args::Mode::Reboot => Wire::Reboot,
         args::Mode::Staged => Wire::Staged,
         args::Mode::Try => Wire::Try,
     };
-    let try_timeout = if mode == Wire::Try { Some(Duration::try_from(timeout).context("use --timeout")?) } else { None };
-    Ok(Apply { mode, dry_run, try_timeout })
+    let try_timeout = if mode == Wire::Try { Some(Duration::try_from(when.timeout).context("use --timeout")?) } else { None };
+    Ok(Apply { mode, dry_run: when.dry_run, try_timeout })
 }
 
-fn tell(node: &str, reply: ApplyConfiguration) {
+pub(super) fn tell(node: &str, reply: ApplyConfiguration) {
     for warning in reply.warnings {
         eprintln!("{node}: WARNING: {warning}");
     }

@@ -1,6 +1,6 @@
 //! Which nodes a command is for, and one call for each of them in parallel.
 
-use std::{future::Future, process::ExitCode};
+use std::{collections::BTreeSet, future::Future, process::ExitCode, time::SystemTime};
 
 use anyhow::{Context as _, Result, bail};
 use futures_util::future::join_all;
@@ -8,6 +8,7 @@ use futures_util::future::join_all;
 use crate::Client;
 
 use super::{
+    advice,
     args::{Global, Insecure},
     chain, store,
 };
@@ -36,6 +37,15 @@ impl Fleet {
         &self.global
     }
 
+    /// Where connections of this command line go.
+    pub fn endpoints(&self) -> Result<Vec<String>> {
+        if !self.global.endpoints.is_empty() {
+            return Ok(self.global.endpoints.clone());
+        }
+        let config = store::load(&store::path(self.global.talosconfig.as_deref())?)?;
+        Ok(config.get(self.global.context.as_deref())?.1.endpoints.clone())
+    }
+
     /// The nodes. Fails when there is none, or nothing can be reached at all.
     pub async fn nodes(&self, insecure: &Insecure) -> Result<Vec<Node>> {
         if insecure.insecure {
@@ -43,8 +53,16 @@ impl Fleet {
         }
         let path = store::path(self.global.talosconfig.as_deref())?;
         let config = store::load(&path)?;
+        if config.contexts.is_empty() {
+            bail!(
+                "there is no context in {}: `keelctl config merge FILE` adds those of a talosconfig, which `keelctl gen config` makes; \
+                 a node without a configuration is reached with --insecure",
+                path.display()
+            );
+        }
         let (name, context) =
             config.get(self.global.context.as_deref()).with_context(|| format!("use the client configuration {}", path.display()))?;
+        warn_of_expiry(name, context);
         let nodes = if self.global.nodes.is_empty() { &context.nodes } else { &self.global.nodes };
         let endpoints = if self.global.endpoints.is_empty() { &context.endpoints } else { &self.global.endpoints };
         if endpoints.is_empty() && !nodes.is_empty() {
@@ -92,6 +110,19 @@ impl Fleet {
     }
 }
 
+/// The node decides whether a certificate is good; this says early what its refusal will be about.
+fn warn_of_expiry(name: &str, context: &pki::Context) {
+    let expires = context.identity(name).and_then(|identity| pki::read_chain(&identity.cert_pem)).ok();
+    let expires = expires.and_then(|chain| pki::expires(chain.first()?).ok());
+    if let Some(expires) = expires.filter(|expires| *expires < SystemTime::now()) {
+        let when = jiff::Timestamp::try_from(expires).map(|time| time.to_string()).unwrap_or_default();
+        eprintln!(
+            "WARNING: the client certificate of context {name:?} has expired ({when}), or this machine's clock is wrong; \
+             make a new one with `keelctl config new` where a valid one is"
+        );
+    }
+}
+
 /// Makes a call on every node at once. Results in the order of the nodes; failures go to standard error, one line
 /// a node, and make the exit code.
 pub async fn each<T, F, Fut>(nodes: Vec<Node>, call: F) -> (Vec<(String, T)>, ExitCode)
@@ -111,14 +142,18 @@ where
     });
     let mut code = ExitCode::SUCCESS;
     let mut results = Vec::new();
+    // Ten nodes with one trouble need one way out of it.
+    let mut ways = BTreeSet::new();
     for (name, result) in join_all(calls).await {
         match result {
             Ok(value) => results.push((name, value)),
             Err(error) => {
                 eprintln!("error from node {name}: {}", chain(&error));
+                ways.extend(advice::advice(&error));
                 code = ExitCode::FAILURE;
             }
         }
     }
+    ways.iter().for_each(|way| eprintln!("hint: {way}"));
     (results, code)
 }

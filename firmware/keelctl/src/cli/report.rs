@@ -1,6 +1,6 @@
 //! Results as an aligned table, JSON or YAML.
 
-use std::fmt::Write;
+use std::{borrow::Cow, fmt::Write};
 
 use anyhow::Result;
 use serde_json::{Map, Value};
@@ -54,13 +54,18 @@ impl From<bool> for Cell {
 /// Rows under named columns.
 #[derive(Clone, Debug)]
 pub struct Report {
-    columns: &'static [&'static str],
+    columns: Cow<'static, [&'static str]>,
     rows: Vec<Vec<Cell>>,
 }
 
 impl Report {
     pub const fn new(columns: &'static [&'static str]) -> Self {
-        Self { columns, rows: Vec::new() }
+        Self { columns: Cow::Borrowed(columns), rows: Vec::new() }
+    }
+
+    /// With columns that depend on what was asked for.
+    pub const fn with_columns(columns: Vec<&'static str>) -> Self {
+        Self { columns: Cow::Owned(columns), rows: Vec::new() }
     }
 
     /// Adds a row; it should have as many cells as there are columns.
@@ -85,7 +90,7 @@ impl Report {
 
     /// Objects whose keys are the column names in lower case with underscores.
     fn objects(&self) -> Vec<Value> {
-        let key = |column: &str| column.to_lowercase().replace([' ', '-'], "_").replace(['(', ')'], "");
+        let key = |column: &str| column.to_lowercase().replace([' ', '-', '/'], "_").replace(['(', ')'], "");
         let object = |row: &Vec<Cell>| {
             let pairs = self.columns.iter().zip(row).map(|(column, cell)| (key(column), cell.value.clone()));
             Value::Object(pairs.collect::<Map<_, _>>())

@@ -56,7 +56,7 @@ pub async fn hostname(fleet: &Fleet) -> Result<ExitCode> {
 }
 
 /// `OK`, `Fail` or `?`, as clients of this API say it.
-fn health(service: &ServiceInfo) -> &'static str {
+pub(super) fn health(service: &ServiceInfo) -> &'static str {
     match &service.health {
         Some(health) if health.unknown => "?",
         Some(health) if health.healthy => "OK",
@@ -65,7 +65,7 @@ fn health(service: &ServiceInfo) -> &'static str {
     }
 }
 
-fn time(stamp: Option<&prost_types::Timestamp>) -> String {
+pub(super) fn time(stamp: Option<&prost_types::Timestamp>) -> String {
     let stamp = stamp.and_then(|stamp| jiff::Timestamp::new(stamp.seconds, stamp.nanos).ok());
     stamp.map_or_else(String::new, |stamp| stamp.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
 }
@@ -130,7 +130,7 @@ async fn act(nodes: Vec<Node>, id: &str, action: ServiceAction, format: args::Fo
 }
 
 /// Everything about one service, history included.
-fn detail(node: &str, service: &ServiceInfo) -> String {
+pub(super) fn detail(node: &str, service: &ServiceInfo) -> String {
     use std::fmt::Write;
     let mut text = format!("NODE     {node}\nID       {}\nSTATE    {}\nHEALTH   {}\n", service.id, service.state, health(service));
     if let Some(health) = service.health.as_ref().filter(|health| !health.last_message.is_empty()) {

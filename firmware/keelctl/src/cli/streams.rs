@@ -26,7 +26,9 @@ pub async fn dmesg(fleet: &Fleet, args: args::Dmesg) -> Result<ExitCode> {
 pub async fn logs(fleet: &Fleet, args: args::Logs) -> Result<ExitCode> {
     let nodes = fleet.nodes(&args.insecure).await?;
     let args = &args;
-    let call = async |node: String, client: Client| copy("Logs", &node, client.logs(&args.id, args.follow, args.tail).await?).await;
+    let call = async |node: String, client: Client| {
+        copy("Logs", &node, client.logs_of(args.whose.into(), &args.id, args.follow, args.tail).await?).await
+    };
     Ok(each(nodes, call).await.1)
 }
 

@@ -1,4 +1,7 @@
 //! The calls, each with its reply unwrapped from the list that old-style replies are.
+//!
+//! Here those about the node's life and its resources; [`cluster`]: etcd, Kubernetes and images; [`files`]: what lies on its
+//! disks; [`metrics`]: what it counts.
 
 use std::time::Duration;
 
@@ -65,6 +68,12 @@ macro_rules! unary {
         }
     };
 }
+
+mod cluster;
+mod files;
+mod metrics;
+
+pub use metrics::Containerd;
 
 unary! {
     /// Versions and platform of the node.
@@ -154,7 +163,12 @@ impl Client {
 
     /// A service's log; `tail_lines` -1 is all of it.
     pub async fn logs(&self, id: &str, follow: bool, tail_lines: i32) -> Result<Streaming<Data>, ClientError> {
-        let request = LogsRequest { namespace: "system".into(), id: id.into(), follow, tail_lines, ..LogsRequest::default() };
+        self.logs_of(Containerd::System, id, follow, tail_lines).await
+    }
+
+    /// The log of a service or of a container of Kubernetes.
+    pub async fn logs_of(&self, whose: Containerd, id: &str, follow: bool, tail_lines: i32) -> Result<Streaming<Data>, ClientError> {
+        let request = LogsRequest { namespace: whose.namespace().into(), driver: whose.driver().into(), id: id.into(), follow, tail_lines };
         done("Logs", self.machine().logs(request).await)
     }
 

@@ -17,15 +17,20 @@ use tonic::{
     transport::Channel,
 };
 use wire::{
+    cluster::cluster_service_client::ClusterServiceClient,
     cosi::state_client::StateClient,
     inspect::inspect_service_client::InspectServiceClient,
-    machine::machine_service_client::MachineServiceClient,
+    machine::{
+        image_service_client::ImageServiceClient, machine_service_client::MachineServiceClient,
+        storage_service_client::StorageServiceClient as VolumeServiceClient,
+    },
     storage::storage_service_client::StorageServiceClient,
+    time::time_service_client::TimeServiceClient,
     tls::{self, Identity, SpkiFingerprint},
 };
 
 pub use address::Address;
-pub use calls::{Apply, next, next_data};
+pub use calls::{Apply, Containerd, next, next_data};
 pub use error::ClientError;
 
 /// Connections that notice within 15 s that the other side is gone: actions wait for nodes that go down.
@@ -141,5 +146,29 @@ impl Client {
     #[must_use]
     pub fn inspect(&self) -> InspectServiceClient<Service> {
         InspectServiceClient::with_interceptor(self.channel.clone(), self.headers.clone())
+    }
+
+    /// The generated client of the cluster service.
+    #[must_use]
+    pub fn cluster(&self) -> ClusterServiceClient<Service> {
+        ClusterServiceClient::with_interceptor(self.channel.clone(), self.headers.clone())
+    }
+
+    /// The generated client of the image service.
+    #[must_use]
+    pub fn image_service(&self) -> ImageServiceClient<Service> {
+        ImageServiceClient::with_interceptor(self.channel.clone(), self.headers.clone()).max_decoding_message_size(wire::MAX_MESSAGE)
+    }
+
+    /// The generated client of the service for file systems.
+    #[must_use]
+    pub fn volumes(&self) -> VolumeServiceClient<Service> {
+        VolumeServiceClient::with_interceptor(self.channel.clone(), self.headers.clone())
+    }
+
+    /// The generated client of the clocks' service.
+    #[must_use]
+    pub fn time_service(&self) -> TimeServiceClient<Service> {
+        TimeServiceClient::with_interceptor(self.channel.clone(), self.headers.clone())
     }
 }

@@ -17,6 +17,8 @@ pub struct Definition {
     pub namespace: String,
     /// Everything that a person may type.
     pub all_aliases: Vec<String>,
+    /// `sensitive` when what it says is secret.
+    pub sensitivity: String,
     /// Columns of tables.
     pub print_columns: Vec<Column>,
 }

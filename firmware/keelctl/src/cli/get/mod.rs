@@ -1,7 +1,7 @@
 //! Resources: find their type by any of its names, then show one, all, or what happens to them.
 
-mod definition;
-mod path;
+pub mod definition;
+pub mod path;
 mod table;
 
 use std::process::ExitCode;
@@ -13,7 +13,7 @@ use wire::cosi::{Event, EventType, GetRequest, ListRequest, Resource, WatchOptio
 use crate::client::{Client, next};
 
 use super::{
-    args,
+    args::{self, Format, GetFormat},
     nodes::{Fleet, each},
 };
 use definition::{Definition, choose};
@@ -35,17 +35,20 @@ pub async fn run(fleet: &Fleet, args: args::Get) -> Result<ExitCode> {
         Ok((definition, found))
     };
     let (replies, code) = each(nodes, call).await;
-    show(args.output, replies)?;
+    show(&args.output, replies)?;
     Ok(code)
 }
 
 /// The type that a word means.
 async fn find(client: &Client, word: &str) -> Result<Definition> {
+    choose(definitions(client).await?, word)
+}
+
+/// All types that a node has.
+pub async fn definitions(client: &Client) -> Result<Vec<Definition>> {
     let (namespace, kind) = DEFINITIONS;
     let request = ListRequest { namespace: namespace.into(), r#type: kind.into(), options: None };
-    let all = client.resources(request).await?;
-    let all = all.iter().map(|resource| Definition::parse(yaml(resource))).collect::<Result<Vec<_>>>()?;
-    choose(all, word)
+    client.resources(request).await?.iter().map(|resource| Definition::parse(yaml(resource))).collect()
 }
 
 /// The one that was named, else the type's own.
@@ -61,20 +64,21 @@ async fn fetch(client: &Client, definition: &Definition, args: &args::Get) -> Re
     })
 }
 
-fn show(output: args::Format, replies: Vec<(String, (Definition, Vec<Resource>))>) -> Result<()> {
+fn show(output: &GetFormat, replies: Vec<(String, (Definition, Vec<Resource>))>) -> Result<()> {
     let mut documents = Vec::new();
     let mut tables: Vec<(Definition, Vec<Row>)> = Vec::new();
     for (node, (definition, found)) in replies {
         for resource in &found {
             match output {
-                args::Format::Table => {
+                GetFormat::Of(Format::Table) => {
                     let row = Row::new(&node, "", &definition, resource)?;
                     match tables.iter_mut().find(|(known, _)| *known == definition) {
                         Some((_, rows)) => rows.push(row),
                         None => tables.push((definition.clone(), vec![row])),
                     }
                 }
-                args::Format::Json | args::Format::Yaml => documents.push(document(&node, resource)?),
+                GetFormat::Of(_) => documents.push(document(&node, resource)?),
+                GetFormat::Path(template) => println!("{}", template.render(&document(&node, resource)?)),
             }
         }
     }
@@ -83,7 +87,7 @@ fn show(output: args::Format, replies: Vec<(String, (Definition, Vec<Resource>))
     }
     for document in documents {
         match output {
-            args::Format::Json => println!("{}", serde_json::to_string_pretty(&document)?),
+            GetFormat::Of(Format::Json) => println!("{}", serde_json::to_string_pretty(&document)?),
             _ => print!("---\n{}", serde_yaml::to_string(&document)?),
         }
     }
@@ -99,13 +103,13 @@ async fn watch(node: &str, client: &Client, args: &args::Get) -> Result<()> {
     let mut table = Table::new(&definition, true);
     while let Some(answer) = next("Watch", &mut stream).await? {
         for event in answer.event {
-            tell(node, &definition, &mut table, args.output, &event)?;
+            tell(node, &definition, &mut table, &args.output, &event)?;
         }
     }
     Ok(())
 }
 
-fn tell(node: &str, definition: &Definition, table: &mut Table, output: args::Format, event: &Event) -> Result<()> {
+fn tell(node: &str, definition: &Definition, table: &mut Table, output: &GetFormat, event: &Event) -> Result<()> {
     let mark = match event.event_type() {
         EventType::Created => "+",
         EventType::Updated => "",
@@ -115,9 +119,10 @@ fn tell(node: &str, definition: &Definition, table: &mut Table, output: args::Fo
     };
     let resource = event.resource.as_ref().context("the node sent an event without a resource")?;
     match output {
-        args::Format::Table => print!("{}", table.render(&[Row::new(node, mark, definition, resource)?])),
-        args::Format::Json => println!("{}", serde_json::to_string(&document(node, resource)?)?),
-        args::Format::Yaml => print!("---\n{}", serde_yaml::to_string(&document(node, resource)?)?),
+        GetFormat::Of(Format::Table) => print!("{}", table.render(&[Row::new(node, mark, definition, resource)?])),
+        GetFormat::Of(Format::Json) => println!("{}", serde_json::to_string(&document(node, resource)?)?),
+        GetFormat::Of(Format::Yaml) => print!("---\n{}", serde_yaml::to_string(&document(node, resource)?)?),
+        GetFormat::Path(template) => println!("{}", template.render(&document(node, resource)?)),
     }
     Ok(())
 }
@@ -127,7 +132,7 @@ fn yaml(resource: &Resource) -> &str {
 }
 
 /// A resource whole, in the order in which people read it.
-fn document(node: &str, resource: &Resource) -> Result<Value> {
+pub fn document(node: &str, resource: &Resource) -> Result<Value> {
     let metadata = resource.metadata.clone().unwrap_or_default();
     let time = |stamp: Option<prost_types::Timestamp>| {
         let stamp = stamp.and_then(|stamp| jiff::Timestamp::new(stamp.seconds, stamp.nanos).ok());
