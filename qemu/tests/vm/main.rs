@@ -4,6 +4,7 @@
 //! `<suite>/<board>/...`; any part of a name is a filter.
 
 mod bad_input;
+mod calls;
 mod cells;
 mod changes;
 mod coverage;
@@ -46,6 +47,7 @@ fn main() {
     let mut trials = cells::trials(tier);
     trials.extend(node::trials(tier));
     trials.extend(bad_input::trials(tier));
+    trials.extend(calls::trials());
     trials.extend(resources::trials());
     trials.extend(changes::trials());
     trials.extend(coverage::trials());
