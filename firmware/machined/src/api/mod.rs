@@ -172,13 +172,14 @@ impl Server {
             .buffer_unordered(ADMITTING)
             .filter_map(|admitted| std::future::ready(admitted.transpose()));
         let (blocking, stopping) = (Blocking::default(), stop.child_token());
+        let copies = Arc::new(tokio::sync::Semaphore::new(COPIES));
         let context = Context {
             sources: self.sources,
             blocking,
             stop: stopping,
             applying: Arc::default(),
             meta: Arc::default(),
-            copies: Arc::new(tokio::sync::Semaphore::new(COPIES)),
+            copies,
             captures: Captures::default(),
             checks: Checks::default(),
         };

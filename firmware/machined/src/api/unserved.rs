@@ -66,13 +66,6 @@ const TABLE: &[Missing] = &[
         service: "cosi.resource.State",
         methods: &["Create", "Destroy", "Teardown", "TeardownAndDestroy", "Update"],
     },
-    unimplemented(
-        MACHINE,
-        &["CPUFreqStats", "Containers", "Copy", "DiskUsage", "Netstat", "Restart", "Stats"],
-        "not in this version: Processes, List, Read and ServiceRestart tell and do parts of it",
-    ),
-    unimplemented("machine.StorageService", &["Statfs"], "not in this version: Mounts tells sizes and what is free"),
-    unimplemented("storage.StorageService", &["BlockDeviceWipe"], "not in this version: Reset wipes disks that are named to it"),
 ];
 
 const NO_UPGRADE: &str = "this version cannot write the other slot: write the image of the new version to the disk, which resets the node";
