@@ -1,6 +1,6 @@
 //! Before there is a call: what is not TLS 1.3 with HTTP/2 behind it, and too much of what is.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{collections::VecDeque, io, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use rustls::{AlertDescription, pki_types::ServerName};
@@ -18,8 +18,10 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use super::World;
 
-/// Connections of a flood; apid has room for 128.
-const FLOOD: usize = 600;
+/// Connections of a flood, and how many of them are open at the same time; apid has room for 128.
+const FLOOD: (usize, usize) = (3_000, 600);
+/// Those that are whole, if they are let in.
+const WHOLE: usize = 200;
 /// apid gives up on a handshake after ten seconds.
 const HANDSHAKE: Duration = Duration::from_secs(15);
 
@@ -154,15 +156,18 @@ async fn half_open(world: &mut World) -> Result<()> {
 
 /// More than there is room for. Those that are there stay; the others are turned away, and let in once there is room again.
 async fn flood(world: &mut World) -> Result<()> {
-    let mut kept = Vec::new();
-    for _ in 0..FLOOD {
-        kept.push(TcpStream::connect(world.host.address).await?);
+    let mut kept = VecDeque::new();
+    for _ in 0..FLOOD.0 {
+        kept.push_back(TcpStream::connect(world.host.address).await?);
+        if kept.len() > FLOOD.1 {
+            kept.pop_front();
+        }
     }
     timeout(LIMIT, world.early.version(())).await.context("in time")?.context("who was there before")?;
     drop(kept);
     // Whole connections, of which there is a number.
     let mut served = Vec::new();
-    for _ in 0..FLOOD / 3 {
+    for _ in 0..WHOLE {
         let Ok(stream) = timeout(LIMIT, tls(world, &[b"h2"])).await.context("neither served nor turned away")? else { break };
         served.push(stream);
     }

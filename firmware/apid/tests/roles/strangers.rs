@@ -59,7 +59,7 @@ const KINDS: [(Kind, AlertDescription); 9] = [
 pub async fn are_refused(host: &Host, authority: &Authority, all: &[Asked]) -> Result<()> {
     let foreign = Authority::generate(AuthorityKind::Os, SystemTime::now())?;
     let unknown = Authority::generate_for("others", KeyKind::Ed25519, pki::YEAR, SystemTime::now())?;
-    let mut wrong = Vec::new();
+    let (mut wrong, mut asked) = (Vec::new(), 0);
     for (kind, alert) in KINDS {
         for (role, _) in SINGLE {
             let identity = || -> Result<Option<Identity>> {
@@ -77,10 +77,14 @@ pub async fn are_refused(host: &Host, authority: &Authority, all: &[Asked]) -> R
                 answers_nothing(host, config, all).await
             };
             let refused = timeout(LIMIT, refused).await.context("not refused in time").flatten();
-            wrong.extend(refused.err().map(|error| format!("{kind:?} as {role}: {error:#}")));
+            match refused {
+                Ok(was_asked) => asked += usize::from(was_asked),
+                Err(error) => wrong.push(format!("{kind:?} as {role}: {error:#}")),
+            }
         }
     }
     ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
+    ensure!(asked > KINDS.len(), "{asked} connections lived long enough for a call");
     Ok(())
 }
 
@@ -103,9 +107,9 @@ async fn says(host: &Host, config: Arc<ClientConfig>, alert: AlertDescription) -
     Ok(())
 }
 
-/// All methods at once over one such connection: there is no answer of the node's to any.
-async fn answers_nothing(host: &Host, config: Arc<ClientConfig>, all: &[Asked]) -> Result<()> {
-    let Ok(channel) = only(open(host, config).await?).await else { return Ok(()) };
+/// All methods at once over one such connection: there is no answer of the node's to any. Whether it lived long enough to be asked.
+async fn answers_nothing(host: &Host, config: Arc<ClientConfig>, all: &[Asked]) -> Result<bool> {
+    let Ok(channel) = only(open(host, config).await?).await else { return Ok(false) };
     let calls = all.iter().map(|asked| async {
         let answer = ask(channel.clone(), asked.method.path, &asked.message, &[]).await;
         let lost = answer.as_ref().err().is_some_and(|status| std::error::Error::source(status).is_some());
@@ -114,7 +118,7 @@ async fn answers_nothing(host: &Host, config: Arc<ClientConfig>, all: &[Asked]) 
     });
     join_all(calls).await.into_iter().collect::<Result<()>>()?;
     ensure!(host.orders().is_empty(), "something was ordered");
-    Ok(())
+    Ok(true)
 }
 
 /// A channel that lives as long as this connection.
