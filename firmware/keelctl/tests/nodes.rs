@@ -132,7 +132,19 @@ fn tables_of_a_node() {
             let size = if request.path == "/var" { 4 << 30 } else { 1 << 30 };
             one(&machine::StorageServiceStatfsResponse { size, used: 1 << 29, available: size - (1 << 29), ..Default::default() })
         }
-        "List" => (Vec::new(), None),
+        // This system's nodes have the second of the types that the client asks for.
+        "List" => {
+            let request = cosi::ListRequest::decode(request.clone()).expect("a request");
+            if request.r#type == "MountStatuses.block.talos.dev" {
+                return error(Code::PermissionDenied, "resource type is not supported");
+            }
+            let mount = |id: &str, target: &str| {
+                let spec = cosi::Spec { proto_spec: Vec::new(), yaml_spec: format!("source: /dev/vda5\ntarget: {target}\n") };
+                let metadata = Some(cosi::Metadata { id: id.into(), ..Default::default() });
+                cosi::ListResponse { resource: Some(cosi::Resource { metadata, spec: Some(spec) }) }
+            };
+            many(&[mount("EPHEMERAL", "/var"), mount("STATE", "/system/state")])
+        }
         "TimeCheck" => {
             let stamp = Some(prost_types::Timestamp { seconds: 10, nanos: 0 });
             let message = time::Time { server: "ntp.lan".into(), localtime: stamp, remotetime: stamp, ..Default::default() };
@@ -242,7 +254,7 @@ fn what_was_typed_is_kept_when_it_is_given_up() {
     let output = node.keelctl_with("edit mc", &[("TALOS_EDITOR", "./editor"), ("EDITOR", "false")]);
     let errors = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1));
-    let kept = errors.split_whitespace().find(|word| word.contains("keelctl-kept-")).expect("a file is named");
+    let kept = errors.split_whitespace().find(|word| word.contains("keelctl-edit-")).expect("a file is named");
     let text = fs::read_to_string(kept).expect("it is there");
     assert!(text.contains("type: mine"), "{text}");
     assert_eq!(fs::metadata(kept).expect("there").permissions().mode() & 0o777, 0o600);
@@ -320,6 +332,7 @@ fn a_node_signs_a_client_configuration() {
 fn a_bundle_without_secrets() {
     const SECRET: &str = "do-not-tell";
     let node = Stub::start(|path, request| match path.rsplit('/').next().unwrap_or_default() {
+        "Version" => one(&machine::VersionResponse { messages: vec![machine::Version::default()] }),
         "Dmesg" => pieces(b"kernel: [0]: hello\n", 5),
         "Logs" => {
             let request = machine::LogsRequest::decode(request.clone()).expect("a request");
@@ -380,6 +393,11 @@ fn a_bundle_without_secrets() {
     }
     assert_eq!(fs::metadata(node.path().join("support.tar.gz")).expect("there").permissions().mode() & 0o777, 0o600);
     assert!(node.fails("support").contains("--force"));
+    // A node that does not answer is not asked for everything, and there is no bundle of nothing.
+    let silent = Stub::start(|path, _| absent(path));
+    assert!(silent.fails("support").contains("no node gave anything"));
+    assert_eq!(silent.seen.lock().expect("calls").len(), 1);
+    assert!(!silent.path().join("support.tar.gz").exists());
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::{env, io::Write as _, path::Path, process::ExitCode};
 
 use anyhow::{Context as _, Result, bail};
 use pki::Secret;
+use tempfile::NamedTempFile;
 
 use crate::client::{Apply, Client};
 
@@ -45,7 +46,9 @@ async fn edit(node: &str, client: &Client, how: Apply) -> Result<()> {
     let file = tempfile::Builder::new().prefix("keelctl-edit-").suffix(".yaml").tempfile().context("make a file to edit")?;
     loop {
         write(file.path(), &draft.page())?;
-        open(file.path()).await.map_err(|error| kept(error, &draft, &file))?;
+        if let Err(error) = open(file.path()).await {
+            return Err(kept(error, &draft, file));
+        }
         let edited = patches::read(file.path())?;
         match draft.take(&edited) {
             Next::Nothing => {
@@ -53,7 +56,7 @@ async fn edit(node: &str, client: &Client, how: Apply) -> Result<()> {
                 return Ok(());
             }
             Next::GivenUp => {
-                let path = keep(&file)?;
+                let path = keep(file)?;
                 bail!("the configuration was not changed; what you wrote is in {path}");
             }
             Next::Apply(text) => match client.apply(text.expose(), how).await {
@@ -68,7 +71,7 @@ async fn edit(node: &str, client: &Client, how: Apply) -> Result<()> {
 }
 
 /// The error of an editor, and where the text is, should something have been typed.
-fn kept(error: anyhow::Error, draft: &Draft<'_>, file: &tempfile::NamedTempFile) -> anyhow::Error {
+fn kept(error: anyhow::Error, draft: &Draft<'_>, file: NamedTempFile) -> anyhow::Error {
     let changed = patches::read(file.path()).is_ok_and(|text| !matches!(draft.take(&text), Next::Nothing));
     match changed.then(|| keep(file)) {
         Some(Ok(path)) => error.context(format!("the configuration was not changed; what you wrote is in {path}")),
@@ -76,10 +79,9 @@ fn kept(error: anyhow::Error, draft: &Draft<'_>, file: &tempfile::NamedTempFile)
     }
 }
 
-/// A copy that stays; the file itself goes with this program.
-fn keep(file: &tempfile::NamedTempFile) -> Result<String> {
-    let path = env::temp_dir().join(format!("keelctl-kept-{}.yaml", std::process::id()));
-    super::store::write_secret(&path, &patches::read(file.path())?)?;
+/// The file stays where it is: its name is nobody else's, and only its owner can read it.
+fn keep(file: NamedTempFile) -> Result<String> {
+    let (_, path) = file.keep().context("keep what you wrote")?;
     Ok(path.display().to_string())
 }
 

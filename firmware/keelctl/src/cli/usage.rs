@@ -18,11 +18,9 @@ use super::{
     report::{Cell, Report, bytes},
 };
 
-/// Where volumes are mounted: namespace and type.
-const MOUNTS: (&str, &str) = ("runtime", "MountStatuses.runtime.talos.dev");
-/// Where the volumes of this system are, for nodes that do not keep that as a resource.
-const KNOWN: [(&str, &str); 2] = [("STATE", "/system/state"), ("EPHEMERAL", "/var")];
-
+/// Types that tell the mounts of volumes, in this namespace. The first one names them in full; nodes have one or both.
+const NAMESPACE: &str = "runtime";
+const MOUNTS: [&str; 2] = ["MountStatuses.block.talos.dev", "MountStatuses.runtime.talos.dev"];
 pub async fn usage(fleet: &Fleet, args: args::Usage) -> Result<ExitCode> {
     let request = DiskUsageRequest {
         // Zero is the paths themselves; the node counts from one.
@@ -99,29 +97,50 @@ async fn volumes(client: &Client, wanted: &[String]) -> Result<Vec<Volume>> {
 
 /// Names of volumes with the folders they are mounted on.
 async fn mounted(client: &Client) -> Result<Vec<(String, String)>> {
-    let (namespace, kind) = MOUNTS;
-    let request = ListRequest { namespace: namespace.into(), r#type: kind.into(), options: None };
-    let known = || KNOWN.map(|(name, path)| (name.to_owned(), path.to_owned())).to_vec();
-    match client.resources(request).await {
-        Ok(found) if found.is_empty() => Ok(known()),
-        Ok(found) => Ok(found.into_iter().filter_map(|resource| place(&resource.metadata?.id, &resource.spec?.yaml_spec)).collect()),
-        // A type that the node does not have.
-        Err(error) if unknown(&error) => Ok(known()),
-        Err(error) => Err(error.into()),
+    for kind in MOUNTS {
+        let request = ListRequest { namespace: NAMESPACE.into(), r#type: kind.into(), options: None };
+        let found = match client.resources(request).await {
+            Ok(found) => found,
+            Err(error) if unknown(&error) => continue,
+            Err(error) => return Err(error.into()),
+        };
+        let places = found.into_iter().filter_map(|resource| place(&resource.metadata?.id, &resource.spec?.yaml_spec));
+        let places: Vec<_> = places.collect();
+        if !places.is_empty() {
+            return Ok(places);
+        }
     }
+    Ok(Vec::new())
 }
 
+/// A type that the node does not have.
 fn unknown(error: &ClientError) -> bool {
     matches!(error.code(), Some(Code::NotFound | Code::InvalidArgument | Code::PermissionDenied))
 }
 
-/// Volume and folder of a mount; none for what is detached or has no source.
+/// Volume and folder of a mount; none for what is detached or has no source. The mount's own id is the volume's, unless it says
+/// another.
 fn place(id: &str, yaml: &str) -> Option<(String, String)> {
-    let spec: serde_yaml::Value = serde_yaml::from_str(yaml).ok()?;
-    let text = |key: &str| spec.get(key).and_then(serde_yaml::Value::as_str).unwrap_or_default();
-    let detached = spec.get("detached").and_then(serde_yaml::Value::as_bool).unwrap_or_default();
-    let (source, target) = (text("source"), text("target"));
-    (!source.is_empty() && !target.is_empty() && !detached).then(|| (id.to_owned(), target.to_owned()))
+    let mount: MountStatus = serde_yaml::from_str(yaml).ok()?;
+    let volume = Some(mount.spec.volume_id).filter(|volume| !volume.is_empty()).unwrap_or_else(|| id.to_owned());
+    (!mount.source.is_empty() && !mount.target.is_empty() && !mount.detached).then_some((volume, mount.target))
+}
+
+/// What a mount says, as far as it matters here.
+#[derive(Default, serde::Deserialize)]
+#[serde(default)]
+struct MountStatus {
+    spec: MountRequest,
+    source: String,
+    target: String,
+    detached: bool,
+}
+
+#[derive(Default, serde::Deserialize)]
+#[serde(default)]
+struct MountRequest {
+    #[serde(rename = "volumeID")]
+    volume_id: String,
 }
 
 fn df_report(replies: Vec<(String, Vec<Volume>)>, inodes: bool, exact: bool) -> Report {
@@ -153,6 +172,8 @@ mod tests {
     #[test]
     fn only_what_is_mounted_has_room() {
         let check = |yaml, wanted: Option<&str>| assert_eq!(place("EPHEMERAL", yaml).map(|(_, path)| path).as_deref(), wanted, "{yaml}");
+        let named = place("x", "spec: {volumeID: STATE, readOnly: false}\nsource: /dev/vda5\ntarget: /system/state\nfilesystem: xfs\n");
+        assert_eq!(named, Some(("STATE".into(), "/system/state".into())));
         check("source: /dev/vda6\ntarget: /var\n", Some("/var"));
         check("source: /dev/vda6\ntarget: /var\ndetached: false\n", Some("/var"));
         check("source: /dev/vda6\ntarget: /var\ndetached: true\n", None);

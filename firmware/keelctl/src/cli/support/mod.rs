@@ -42,23 +42,29 @@ pub async fn run(fleet: &Fleet, args: args::Support) -> Result<ExitCode> {
     let nodes = fleet.nodes(&args.insecure).await?;
     let now = u64::try_from(jiff::Timestamp::now().as_second()).unwrap_or_default();
     let mut bundle = Bundle::create(&args.output, now)?;
-    let mut failures = Vec::new();
+    let (mut failures, mut code) = (Vec::new(), ExitCode::SUCCESS);
     for Node { name, client } in nodes {
         match client {
             Ok(client) => {
                 let mut collector = Collector { node: &name, client: &client, bundle: &mut bundle, failures: &mut failures };
-                collector.all().await?;
+                if !collector.all().await? {
+                    code = ExitCode::FAILURE;
+                }
             }
-            Err(error) => failures.push(format!("{name}: {}", chain(&error))),
+            Err(error) => {
+                failures.push(format!("{name}: {}", chain(&error)));
+                code = ExitCode::FAILURE;
+            }
         }
     }
     // The cluster's objects need a client of Kubernetes, which this program does not have.
     failures
         .push("cluster: kubernetesResources (nodes, systemPods) are not collected: `kubectl get nodes,pods -A -o yaml` has them".into());
-    finish(bundle, &failures, &args.output)
+    finish(bundle, &failures, &args.output)?;
+    Ok(code)
 }
 
-fn finish(mut bundle: Bundle, failures: &[String], path: &Path) -> Result<ExitCode> {
+fn finish(mut bundle: Bundle, failures: &[String], path: &Path) -> Result<()> {
     let nothing = bundle.files == 0;
     bundle.add("failures.txt", "", (failures.join("\n") + "\n").as_bytes())?;
     let files = bundle.files;
@@ -71,7 +77,7 @@ fn finish(mut bundle: Bundle, failures: &[String], path: &Path) -> Result<ExitCo
         "{files} files in {}; secrets are left out, addresses and names are not: look through it before you pass it on",
         path.display()
     );
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }
 
 /// Collects from one node.
@@ -83,9 +89,12 @@ struct Collector<'a> {
 }
 
 impl Collector<'_> {
-    /// Everything. Fails only when the bundle itself cannot be written.
-    async fn all(&mut self) -> Result<()> {
+    /// Everything; false when the node does not answer at all, which is not waited for once a file. Fails only when the bundle
+    /// itself cannot be written.
+    async fn all(&mut self) -> Result<bool> {
         let client = self.client;
+        let Some(summary) = self.asked("summary", async { Ok(summary(client.version().await?)) }).await else { return Ok(false) };
+        self.bundle.add(self.node, "summary", summary.as_bytes())?;
         self.file("dmesg.log", async { stream("Dmesg", client.dmesg(false, false).await?).await }).await?;
         for log in LOGS {
             self.file(&format!("{log}.log"), async { stream("Logs", client.logs(log, false, -1).await?).await }).await?;
@@ -96,10 +105,10 @@ impl Collector<'_> {
         self.file("io", async { Ok(format!("{:#?}\n", client.disk_stats().await?).into_bytes()) }).await?;
         self.file("processes", async { Ok(processes(&client.processes().await?).into_bytes()) }).await?;
         self.file("memory", async { Ok(memory(&client.memory().await?).into_bytes()) }).await?;
-        self.file("summary", async { Ok(summary(client.version().await?).into_bytes()) }).await?;
         self.services().await?;
         self.containers().await?;
-        self.resources().await
+        self.resources().await?;
+        Ok(true)
     }
 
     /// One file, or one line among the failures.
