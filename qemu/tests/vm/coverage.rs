@@ -16,6 +16,10 @@ use tonic::transport::Channel;
 
 use crate::trial;
 
+/// Belongs to the end of the configuration, which says of time that it is not synchronised: the server that `Time` asks is the node itself,
+/// which is none.
+const NOBODY: &str = "ntp:\n  servers: [127.0.0.1]\n";
+
 pub fn trials() -> Vec<Trial> {
     Arch::ALL.into_iter().map(|arch| trial(format!("coverage/{arch}"), move || every_method(Machine::new(arch)))).collect()
 }
@@ -23,7 +27,9 @@ pub fn trials() -> Vec<Trial> {
 fn every_method(machine: Machine) -> Result<()> {
     let board = machine.board.clone();
     let mut vm = TestVm::boot(machine)?;
-    let access = Access::generate()?;
+    let mut access = Access::generate()?;
+    // What a server on the way out answers is not the node's to say.
+    access.config.push_str(NOBODY);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
 
     let api = maintenance(&mut vm)?;
