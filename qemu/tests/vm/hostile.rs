@@ -1,7 +1,14 @@
 //! Clients that mean harm, on a booted node: apid stays within its memory, and everybody else is served. What each of them is told is
 //! tested without a VM, in `firmware/apid/tests/hostile`.
 
-use std::{collections::VecDeque, io::Write, net::TcpStream};
+use std::{
+    collections::VecDeque,
+    fs,
+    io::Write,
+    net::TcpStream,
+    thread,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
@@ -21,6 +28,8 @@ const OPEN: usize = 384;
 const STALLED: (usize, &str) = (40, "/usr/bin/keelson");
 /// What apid's control group may have, bytes.
 const MEMORY: u64 = 128 << 20;
+/// Between two looks at QEMU's queue of connections.
+const LOOK: Duration = Duration::from_millis(1);
 /// Its place.
 const GROUP: &str = "/sys/fs/cgroup/system/apid";
 
@@ -50,6 +59,7 @@ fn flood(vm: &TestVm, connections: usize) -> Result<()> {
     let mut open = VecDeque::new();
     for at in 0..connections {
         let mut stream = TcpStream::connect(vm.api_address()).with_context(|| format!("connection {at}"))?;
+        taken(vm.api_address().port()).with_context(|| format!("connection {at}"))?;
         // The node may have turned it away.
         let _ = stream.write_all(words[at % words.len()]);
         open.push_back(stream);
@@ -58,6 +68,26 @@ fn flood(vm: &TestVm, connections: usize) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Waits until QEMU has taken the connections to its port. It queues one or two, and the host's kernel tries again after a second with one
+/// that finds the queue full.
+fn taken(port: u16) -> Result<()> {
+    let start = Instant::now();
+    while queued(&fs::read_to_string("/proc/net/tcp")?, port)? > 0 {
+        ensure!(start.elapsed() < limits::MONITOR, "QEMU has not taken it within {:?}", limits::MONITOR);
+        thread::sleep(LOOK);
+    }
+    Ok(())
+}
+
+/// Connections that wait at a port of loopback: of a listening socket (state 0A) the queue for reading is that of connections.
+fn queued(table: &str, port: u16) -> Result<u64> {
+    let (own, listening) = (format!("0100007F:{port:04X}"), "0A");
+    let mut rows = table.lines().map(|row| row.split_whitespace().collect::<Vec<_>>());
+    let row = rows.find(|row| row.get(1) == Some(&own.as_str()) && row.get(3) == Some(&listening)).context("nobody listens there")?;
+    let queues = row.get(4).and_then(|queues| queues.split_once(':')).context("no queues")?;
+    u64::from_str_radix(queues.1, 16).context("length of the queue")
 }
 
 fn pid(api: &Api) -> Result<i32> {
