@@ -21,6 +21,8 @@ pub const MAX_LINE: usize = 8 * 1024;
 const MAX_RINGS: usize = 64;
 /// Id of PID 1's own log.
 pub const MACHINED: &str = "machined";
+/// The same under the name by which clients ask for what reconcilers say: those of this node are parts of PID 1.
+const RECONCILERS: &str = "controller-runtime";
 
 /// All rings of the node.
 #[derive(Debug, Default)]
@@ -64,7 +66,9 @@ impl Logs {
     /// A sink for `daemon::log` that writes PID 1's records to the ring [`MACHINED`].
     #[must_use]
     pub fn sink(&self) -> Arc<dyn daemon::log::Sink> {
-        Arc::new(MachinedSink(self.ring(MACHINED)))
+        let ring = self.ring(MACHINED);
+        self.also(RECONCILERS, &ring);
+        Arc::new(MachinedSink(ring))
     }
 }
 
@@ -101,6 +105,16 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+
+    #[test]
+    fn what_reconcilers_say_is_found_by_its_other_name() {
+        let logs = Logs::new();
+        let (level, text) = (daemon::log::Level::Warn, "reconcile: it failed".to_owned());
+        logs.sink().write(&daemon::log::Line { level, target: "reconcile".to_owned(), text, monotonic: Duration::ZERO });
+        let said = |id| logs.get(id).map(|ring| ring.tail(9));
+        assert_eq!(said("controller-runtime"), said("machined"));
+        assert_eq!(said("machined").map(|lines| lines.len()), Some(1));
+    }
 
     #[test]
     fn ids_are_sorted_and_bounded() {
