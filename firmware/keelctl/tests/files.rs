@@ -30,6 +30,23 @@ fn fails(folder: &Path, line: &str) -> String {
 }
 
 #[test]
+fn nobody_who_reads_is_no_error() {
+    let folder = tempfile::tempdir().expect("a folder");
+    ok(folder.path(), "gen config home https://10.0.0.10:6443 --additional-sans node.lan");
+    // One writes, the other prints.
+    for line in ["completion bash", "validate --config worker.yaml --mode metal"] {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let mut command = Command::new(env!("CARGO_BIN_EXE_keelctl"));
+        command.args(line.split_whitespace()).current_dir(&folder).env_clear().env("HOME", folder.path()).stdout(writer);
+        let output = command.output().expect("keelctl runs");
+        let said = String::from_utf8(output.stderr).expect("text");
+        assert_eq!(output.status.code(), Some(141), "{line}: {said}");
+        assert!(said.lines().all(|line| line.starts_with("WARNING: ")), "{line}: {said}");
+    }
+}
+
+#[test]
 fn a_cluster_from_its_secrets() {
     let folder = tempfile::tempdir().expect("a folder");
     let at = folder.path();

@@ -30,6 +30,7 @@ mod netstat;
 mod nodes;
 mod patches;
 mod pcap;
+mod pipe;
 mod power;
 mod progress;
 mod report;
@@ -50,9 +51,11 @@ use nodes::Fleet;
 /// Runs the command line of this process.
 #[must_use]
 pub fn main() -> ExitCode {
+    pipe::end_quietly();
     let cli = Cli::from_arg_matches(&help::command().get_matches()).unwrap_or_else(|error| error.exit());
     match run(cli) {
         Ok(code) => code,
+        Err(_) if pipe::reader_is_gone() => ExitCode::from(pipe::GONE),
         Err(error) => {
             eprintln!("error: {}", chain(&error));
             if let Some(way) = advice::advice(&error) {
