@@ -79,9 +79,8 @@ const READS: &[(&str, &[&str])] = &[
 ];
 
 fn is_read(path: &str) -> bool {
-    let mut parts = path.trim_start_matches('/').split('/');
-    let (service, name) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
-    parts.next().is_none() && READS.iter().any(|(known, names)| *known == service && names.contains(&name))
+    wire::methods::find(path)
+        .is_some_and(|method| READS.iter().any(|(service, names)| *service == method.service() && names.contains(&method.name())))
 }
 
 /// What a line is worth. A read that its caller cut short ended as reads do that follow something.
